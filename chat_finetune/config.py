@@ -1,0 +1,233 @@
+"""The only declaration of every knob.
+
+From these models come the run form in the Prefect UI, the command line's flags, the validation of
+`prefect.yaml` and the reference page. A new knob is one `Field` here.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# Endpoint and deployment names: 3-32 characters (azure-ai-ml, constants/_endpoint.py).
+AzureName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$")]
+VmSize = Annotated[str, StringConstraints(pattern=r"^Standard_[A-Za-z0-9_-]+$")]
+
+
+def _number_positions(schema: dict[str, Any]) -> None:
+    """Prefect's form orders fields by `position`; ours stand in the order they are declared."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_number_positions)
+
+
+class ModelConfig(_Group):
+    """The foundation model to start from."""
+
+    name: str = Field("Phi-4", min_length=1, description="Name of the foundation model in the registry.")
+    version: str = Field("latest", min_length=1, description="Version of the model, or 'latest'.")
+    registry: str = Field(
+        "azureml", min_length=1, description="Azure ML registry that holds model and component."
+    )
+    component: str = Field(
+        "chat_completion_pipeline",
+        min_length=1,
+        description="Pipeline component of the registry that trains.",
+    )
+
+
+class DataConfig(_Group):
+    """The conversations to train and test on."""
+
+    source: str = Field(
+        "HuggingFaceH4/ultrachat_200k",
+        min_length=1,
+        description="Hugging Face dataset id, or a local folder of parquet or JSONL files.",
+    )
+    revision: str = Field("main", min_length=1, description="Branch, tag or commit of a hub dataset.")
+    subset: str | None = Field(None, description="Configuration of a hub dataset that has several.")
+    percent: float = Field(
+        5.0, gt=0, le=100, description="Share of every split to use, from its start, in percent."
+    )
+    rows: int | None = Field(
+        None, ge=1, description="Rows of every split to use; takes the place of the percentage."
+    )
+    on_bad_rows: Literal["drop", "fail"] = Field(
+        "drop", description="Drop rows that fail a check and report them, or fail the run."
+    )
+    max_chars_per_row: int = Field(
+        100_000, ge=100, le=10_000_000, description="Longest conversation that is accepted, in characters."
+    )
+
+
+class ComputeConfig(_Group):
+    """Where the job trains."""
+
+    cluster: AzureName = Field(
+        "gpu-cluster", description="Name of the compute cluster; created if it is missing."
+    )
+    vm_size: VmSize = Field(
+        "Standard_NC24ads_A100_v4", description="VM size of a cluster that has to be created."
+    )
+    max_node_count: int = Field(1, ge=1, le=50, description="Most nodes that a created cluster may grow to.")
+    idle_seconds_before_scale_down: int = Field(
+        120,
+        ge=60,
+        le=86_400,
+        description="How long a created cluster keeps an idle, billed node, in seconds.",
+    )
+    allow_spot: bool = Field(
+        False,
+        description="If dedicated nodes are refused for quota, create the cluster with spot (low-priority) nodes.",
+    )
+
+
+class TrainingConfig(_Group):
+    """What the training component is told; the names are the component's own."""
+
+    precedence: Literal["model", "config"] = Field(
+        "model", description="Which wins where the model's own defaults and this group differ."
+    )
+    num_train_epochs: int = Field(3, ge=1, le=100, description="Passes over the training rows.")
+    max_steps: int = Field(-1, ge=-1, description="Optimizer steps in all; -1 leaves it to the epochs.")
+    per_device_train_batch_size: int = Field(1, ge=1, le=1024, description="Training rows per GPU and step.")
+    per_device_eval_batch_size: int = Field(1, ge=1, le=1024, description="Evaluation rows per GPU and step.")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=1024, description="Steps whose gradients are added up."
+    )
+    learning_rate: float = Field(5e-6, gt=0, le=1, description="Peak learning rate.")
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
+    ] = Field("cosine", description="How the learning rate changes over the steps.")
+    warmup_steps: int = Field(0, ge=0, description="Steps until the learning rate reaches its peak.")
+    max_seq_length: int = Field(
+        -1, ge=-1, description="Longest training row in tokens; -1 is the model's own limit."
+    )
+    precision: Literal["16", "32"] = Field("16", description="Bits of the numbers that GPUs train with.")
+    seed: int = Field(42, ge=0, description="Seed of shuffling and initialization.")
+    apply_lora: bool = Field(True, description="Train low-rank adapters instead of all weights.")
+    lora_r: int = Field(8, ge=1, le=1024, description="Rank of the adapters.")
+    lora_alpha: int = Field(128, ge=1, le=4096, description="Scale of the adapters.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the adapters.")
+    apply_deepspeed: bool = Field(
+        True, description="Spread optimizer and weights over the GPUs with DeepSpeed."
+    )
+    deepspeed_stage: Literal["2", "3"] = Field(
+        "2", description="How much DeepSpeed spreads; 3 includes the weights."
+    )
+    logging_steps: int = Field(10, ge=1, description="Steps between two points of the loss curve.")
+    save_total_limit: int = Field(1, ge=-1, description="Checkpoints to keep; -1 keeps all of them.")
+
+
+class JobConfig(_Group):
+    """How long each phase of the job may take before it is cancelled."""
+
+    queued_timeout_seconds: int = Field(
+        7_200, ge=1, le=604_800, description="Longest wait for a node, in seconds."
+    )
+    preparing_timeout_seconds: int = Field(
+        3_600, ge=1, le=604_800, description="Longest time to build the image and start the node, in seconds."
+    )
+    running_timeout_seconds: int = Field(
+        86_400, ge=1, le=1_814_400, description="Longest time to train, in seconds."
+    )
+    finalizing_timeout_seconds: int = Field(
+        3_600, ge=1, le=604_800, description="Longest time to upload the outputs, in seconds."
+    )
+    stalled_timeout_seconds: int = Field(
+        1_800,
+        ge=1,
+        le=604_800,
+        description="Grace for a job that is Paused, NotResponding or Unknown, in seconds.",
+    )
+    max_poll_interval_seconds: float = Field(
+        60.0, ge=0.1, le=600, description="Longest pause between two looks at the job, in seconds."
+    )
+
+
+class ReviewConfig(_Group):
+    """What the tuned model must reach before it is registered."""
+
+    min_improvement_percent: float = Field(
+        0.0,
+        ge=-100,
+        le=100,
+        description="Least fall of the loss on held-out rows against the base model, in percent.",
+    )
+
+
+class ProbeConfig(_Group):
+    """When Azure ML takes a container for alive or ready."""
+
+    initial_delay_seconds: int = Field(
+        600, ge=1, le=7_200, description="Wait before the first probe, in seconds."
+    )
+    period_seconds: int = Field(10, ge=1, le=600, description="Time between two probes, in seconds.")
+    timeout_seconds: int = Field(2, ge=1, le=300, description="Wait for an answer to a probe, in seconds.")
+    failure_threshold: int = Field(
+        30, ge=1, le=1_000, description="Failed probes in a row that count as failure."
+    )
+
+
+class EndpointConfig(_Group):
+    """Where the tuned model answers."""
+
+    deploy: bool = Field(
+        True, description="Put the model behind an endpoint and ask it; otherwise only register it."
+    )
+    name: AzureName | None = Field(
+        None, description="Name of the endpoint; empty gives each run one of its own."
+    )
+    instance_type: VmSize = Field("Standard_NC24ads_A100_v4", description="VM size that serves.")
+    instance_count: int = Field(1, ge=1, le=50, description="Machines that serve.")
+    keep: bool = Field(False, description="Leave the endpoint up, and billed, after the smoke test.")
+    expires_after_hours: float = Field(
+        24.0, gt=0, le=8_760, description="Age at which a kept endpoint may be reaped, in hours."
+    )
+    request_timeout_seconds: float = Field(
+        90.0, ge=1, le=180, description="Longest time an answer may take, in seconds."
+    )
+    max_concurrent_requests_per_instance: int = Field(
+        1, ge=1, le=1_000, description="Requests that one machine answers at a time."
+    )
+    liveness_probe: ProbeConfig = Field(ProbeConfig(), description="Is the container alive?")
+    readiness_probe: ProbeConfig = Field(
+        ProbeConfig(initial_delay_seconds=10), description="May the container take requests?"
+    )
+    deploy_timeout_seconds: int = Field(
+        5_400, ge=1, le=86_400, description="Longest time to bring the deployment up, in seconds."
+    )
+
+
+class SmokeTestConfig(_Group):
+    """What the deployed model is asked."""
+
+    rows: int = Field(3, ge=1, le=100, description="Test rows that are asked.")
+    seed: int = Field(7, ge=0, description="Seed of the choice of rows.")
+    temperature: float = Field(0.6, ge=0, le=2, description="Randomness of the answer.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Share of probability that is sampled from.")
+    do_sample: bool = Field(True, description="Sample, instead of taking the likeliest token.")
+    max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
+
+
+class RetrainConfig(_Group):
+    """One fine-tuning run, from data to a tested endpoint."""
+
+    model: ModelConfig = Field(ModelConfig(), description="The foundation model to start from.")
+    data: DataConfig = Field(DataConfig(), description="The conversations to train and test on.")
+    compute: ComputeConfig = Field(ComputeConfig(), description="Where the job trains.")
+    training: TrainingConfig = Field(TrainingConfig(), description="What the training component is told.")
+    job: JobConfig = Field(JobConfig(), description="How long each phase of the job may take.")
+    review: ReviewConfig = Field(ReviewConfig(), description="What the tuned model must reach.")
+    endpoint: EndpointConfig = Field(EndpointConfig(), description="Where the tuned model answers.")
+    smoke_test: SmokeTestConfig = Field(SmokeTestConfig(), description="What the deployed model is asked.")
+
+
+def config_hash(config: BaseModel) -> str:
+    """Eight hex digits that differ when any field differs; tags of Azure ML resources carry them."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
