@@ -82,7 +82,7 @@ class ComputeConfig(_Group):
     )
     allow_spot: bool = Field(
         False,
-        description="If dedicated nodes are refused for quota, create the cluster with spot (low-priority) nodes.",
+        description="Create the cluster with spot (low-priority) nodes when quota refuses dedicated ones.",
     )
 
 

@@ -1,0 +1,246 @@
+"""Small frozen records: what tasks hand to each other, and what a run returns.
+
+Never clients, never data: a record can be pickled, printed, and compared.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FoundationModelRef(_Record):
+    """A model of a registry, with what it says about itself.
+
+    `system_metadata` is the nested record that took the tags' place on 2026-06-16
+    (azureml-assets PR 5150); empty where the service does not send one.
+    """
+
+    id: str
+    name: str
+    version: str
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    properties: Mapping[str, str] = Field(default_factory=dict)
+    system_metadata: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ComponentRef(_Record):
+    """A pipeline component and its declared inputs, as the registry spells them."""
+
+    id: str
+    name: str
+    version: str
+    inputs: Mapping[str, Mapping[str, Any]]
+    outputs: tuple[str, ...]
+
+
+class VmSizeRef(_Record):
+    """A VM size as the workspace's region offers it. Prices are USD an hour, None where none is told."""
+
+    name: str
+    family: str
+    gpu_count: int
+    vcpu_count: int
+    memory_gib: float
+    price_per_hour: float | None = None
+    spot_price_per_hour: float | None = None
+
+
+class UsageRef(_Record):
+    """Quota of one VM family, in vCPUs."""
+
+    family: str
+    used_vcpu_count: int
+    limit_vcpu_count: int
+
+
+class ClusterRef(_Record):
+    """A compute cluster as Azure ML describes it."""
+
+    name: str
+    vm_size: str
+    provisioning_state: str
+    tier: str
+    max_node_count: int
+    provisioning_errors: tuple[str, ...] = ()
+
+
+class SplitRef(_Record):
+    split: str
+    path: str
+    rows: int
+    dropped: int
+    estimated_tokens: int
+
+
+class DatasetRef(_Record):
+    """The prepared data: one JSONL file a split, on this machine's disk."""
+
+    source: str
+    revision: str
+    content_sha256: str
+    splits: Mapping[str, SplitRef]
+    dropped_by_reason: Mapping[str, int]
+    cached: bool
+
+    @property
+    def rows(self) -> int:
+        return sum(split.rows for split in self.splits.values())
+
+    @property
+    def dropped(self) -> int:
+        return sum(split.dropped for split in self.splits.values())
+
+
+class ComputeRef(_Record):
+    """The cluster that trains, after it passed every check."""
+
+    cluster: str
+    vm_size: str
+    gpu_count: int
+    node_count: int
+    created: bool
+    tier: str
+    price_per_hour: float | None
+    allow_list_source: str
+
+
+class ParameterChange(_Record):
+    """A training parameter that differs from what the configuration said."""
+
+    name: str
+    configured: str | None
+    used: str | None
+    reason: str
+
+
+class JobRef(_Record):
+    """A submitted pipeline job."""
+
+    name: str
+    display_name: str
+    experiment_name: str
+    studio_url: str | None
+    adopted: bool
+    parameters: Mapping[str, str | int | float]
+    changes: tuple[ParameterChange, ...]
+
+
+class StepRef(_Record):
+    """A child of the pipeline job."""
+
+    name: str
+    display_name: str
+    status: str
+    seconds: float | None
+
+
+class FinishedJobRef(_Record):
+    """A job that completed."""
+
+    name: str
+    status: str
+    seconds: float
+    steps: tuple[StepRef, ...]
+
+
+class LossPoint(_Record):
+    step: int
+    loss: float
+
+
+class EvaluationRef(_Record):
+    """Loss on held-out assistant tokens (nats per token), before and after training.
+
+    `base_loss` is None when the training component did not evaluate before the first step, as
+    Azure's own does not (chat_completion_pipeline 0.0.82).
+    """
+
+    base_loss: float | None
+    tuned_loss: float | None
+    rows: int | None
+    train_curve: tuple[LossPoint, ...]
+    eval_curve: tuple[LossPoint, ...]
+
+    @property
+    def improvement_percent(self) -> float | None:
+        if self.base_loss is None or self.tuned_loss is None:
+            return None
+        return (self.base_loss - self.tuned_loss) / self.base_loss * 100
+
+
+class ModelRef(_Record):
+    """A registered model version of the workspace."""
+
+    name: str
+    version: str
+    id: str
+
+
+class EndpointRef(_Record):
+    """A managed online endpoint; `existed` tells that another run made it."""
+
+    name: str
+    scoring_uri: str
+    studio_url: str | None
+    existed: bool
+
+
+class DeploymentRef(_Record):
+    """An endpoint deployment that answers."""
+
+    endpoint: EndpointRef
+    name: str
+    instance_type: str
+    instance_count: int
+    price_per_hour: float | None
+
+
+class Sample(_Record):
+    """One smoke-test row: what was asked, answered, and what the data says."""
+
+    question: str
+    answer: str
+    truth: str
+    latency_seconds: float
+
+
+class SmokeTestRef(_Record):
+    deployment: str
+    dialect: str
+    samples: tuple[Sample, ...]
+    latency_p50_seconds: float
+    latency_p95_seconds: float
+
+
+class CostRef(_Record):
+    """What the run's machine time costs on Azure, in USD, at the prices that the workspace told.
+
+    None where a price is not known. Retail: no discounts, storage, egress or taxes.
+    """
+
+    training_usd: float | None
+    serving_usd: float | None
+    training_node_hours: float
+    serving_instance_hours: float
+
+
+class RetrainResult(_Record):
+    """Everything a run has to say, in one record."""
+
+    flow_run_id: str
+    config_hash: str
+    foundation_model: FoundationModelRef
+    dataset: DatasetRef
+    compute: ComputeRef
+    job: FinishedJobRef
+    evaluation: EvaluationRef
+    model: ModelRef
+    endpoint: EndpointRef | None
+    smoke_test: SmokeTestRef | None
+    estimated_cost: CostRef
+    deleted: tuple[str, ...]
