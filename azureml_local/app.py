@@ -1,0 +1,134 @@
+"""The service: what one instance is made of, and the one place every request passes through."""
+
+import asyncio
+import datetime as dt
+import logging
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from azureml_local.blobs import Blobs
+from azureml_local.identity import Identity
+from azureml_local.lifecycle import Operations, Pace
+from azureml_local.models import State
+from azureml_local.registry import Registry
+from azureml_local.responses import ServiceError, error_response
+from azureml_local.urls import ROUTES, Route, Router
+
+log = logging.getLogger("azureml_local")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One instance. Handlers get it as their first argument.
+
+    ``as_of`` is the day whose Azure is shown; ``temporary`` says that the state, and with it every process
+    started, ends with the instance; ``environment`` is what a client (a job too) needs to talk to it.
+    """
+
+    state: State
+    operations: Operations
+    pace: Pace
+    identity: Identity
+    blobs: Blobs
+    registry: Registry
+    as_of: dt.date
+    temporary: bool
+    environment: dict[str, str]
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        registry_folder: Path,
+        environment: dict[str, str],
+        *,
+        pace: Pace,
+        as_of: dt.date,
+        temporary: bool,
+    ) -> "Service":
+        state = State(root)
+        return cls(
+            state=state,
+            operations=Operations(state, pace),
+            pace=pace,
+            identity=Identity(state),
+            blobs=Blobs(state),
+            registry=Registry(registry_folder, as_of),
+            as_of=as_of,
+            temporary=temporary,
+            environment=environment,
+        )
+
+    async def start(self) -> None:
+        """Bring back what a stopped instance left: operations, jobs, deployments."""
+        self.operations.recover({})
+
+    async def stop(self) -> None:
+        """End what this instance runs, and let the state go."""
+        await self.operations.close()
+        self.state.close()
+
+
+class App:
+    """The ASGI application. Host and path choose a handler; what none answers is 501, naming itself."""
+
+    def __init__(self, service: Service, routes: tuple[Route, ...] = ROUTES) -> None:
+        self._service = service
+        self._router = Router(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"only HTTP is spoken here, not {scope['type']}")
+        request = Request(scope, receive)
+        started = time.monotonic()
+        response = await self.dispatch(request)
+        await response(scope, receive, send)
+        duration_ms = (time.monotonic() - started) * 1000
+        host = request.headers.get("host", "")
+        log.info("%s %s %s%s %.0f ms", response.status_code, request.method, host, scope["path"], duration_ms)
+
+    async def dispatch(self, request: Request) -> Response:
+        """Answer one request, errors included."""
+        try:
+            return await self._answer(request)
+        except ServiceError as error:
+            return error_response(error)
+        except Exception:
+            # The process boundary: a fault of ours is one failed request, with its traceback in the log.
+            log.exception("%s %s", request.method, request.scope["path"])
+            return error_response(
+                ServiceError(500, "InternalServerError", "An internal server error occurred.")
+            )
+
+    async def _answer(self, request: Request) -> Response:
+        host = request.headers.get("host", "").partition(":")[0].lower()
+        path = request.scope["path"]
+        if ".blob." not in host:  # the SDK joins "…com/" and "/subscriptions…"; in a blob's name // is a name
+            path = re.sub("/{2,}", "/", path)
+        found = self._router.find(host, request.method, path)
+        if found is None:
+            raise ServiceError(
+                501, "NotImplemented", f"azureml_local has no operation {request.method} https://{host}{path}"
+            )
+        route, parameters = found
+        if not route.anonymous:
+            self._service.identity.check(request.headers.get("authorization", ""))
+        request.scope["path_params"] = parameters
+        return await route.handler(self._service, request)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._service.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.shield(self._service.stop())
+        await send({"type": "lifespan.shutdown.complete"})
