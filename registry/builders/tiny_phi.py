@@ -1,7 +1,7 @@
-"""Build a stand-in for a Phi model: Phi-3's architecture with tiny random weights, and the real chat template.
+"""Build a stand-in for a Phi model: Phi-3's architecture, tiny random weights, the model's own chat template.
 
-It is for the contract (folders, tags, templates, training, serving) and for tests, never for the answers: the weights
-are drawn from a seed and the tokenizer is trained on `tokenizer_text.txt`, beside this file.
+It is for the contract (folders, tags, templates, training, serving) and for tests, never for the answers: the
+weights are drawn from a seed and the tokenizer is trained on `tokenizer_text.txt`, beside this file.
 """
 
 import argparse
@@ -16,12 +16,14 @@ from transformers.utils import logging
 _VOCABULARY_SIZE = 1024  # at most: the text is short
 _MAX_POSITIONS = 4096
 
-_END_OF_TEXT = "<|endoftext|>"
+_UNKNOWN, _BEGIN, _END_OF_TEXT = "<unk>", "<s>", "<|endoftext|>"
 # Each template as its model publishes it: microsoft/Phi-3-mini-4k-instruct and microsoft/phi-4.
 _TEMPLATES = {
     "phi-3": (
-        "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+        "{% for message in messages %}"
+        "{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
     ),
     "phi-4": (
         "{% for message in messages %}"
@@ -42,7 +44,7 @@ def _tokenizer(template: str) -> PreTrainedTokenizerFast:
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=_VOCABULARY_SIZE,
-        special_tokens=["<unk>", "<s>", _END_OF_TEXT, *_MARKS[template]],
+        special_tokens=[_UNKNOWN, _BEGIN, _END_OF_TEXT, *_MARKS[template]],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -50,8 +52,8 @@ def _tokenizer(template: str) -> PreTrainedTokenizerFast:
     bpe.train_from_iterator(text.splitlines(keepends=True), trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
-        unk_token="<unk>",
-        bos_token="<s>",
+        unk_token=_UNKNOWN,
+        bos_token=_BEGIN,
         eos_token=_END_OF_TEXT,
         pad_token=_END_OF_TEXT,
         extra_special_tokens=_MARKS[template],
