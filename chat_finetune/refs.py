@@ -244,3 +244,53 @@ class RetrainResult(_Record):
     smoke_test: SmokeTestRef | None
     estimated_cost: CostRef
     deleted: tuple[str, ...]
+
+
+class PipelineSpec(_Record):
+    """Everything that a fine-tuning pipeline job is made of."""
+
+    name: str
+    display_name: str
+    experiment_name: str
+    registry: str
+    component: ComponentRef
+    foundation_model_id: str
+    cluster: str
+    gpu_count: int
+    node_count: int
+    train_path: str
+    test_path: str
+    parameters: Mapping[str, str | int | float]
+    tags: Mapping[str, str]
+
+
+class JobStatus(_Record):
+    """A job as Azure ML tells it; `status` is one of the 14 of facts C.6."""
+
+    name: str
+    display_name: str
+    status: str
+    studio_url: str | None
+    tags: Mapping[str, str]
+    outputs: tuple[str, ...]
+
+
+class EndpointStatus(_Record):
+    """An online endpoint as Azure ML tells it; `traffic` is percent by deployment name."""
+
+    name: str
+    scoring_uri: str | None
+    provisioning_state: str
+    traffic: Mapping[str, int]
+    tags: Mapping[str, str]
+
+
+class DeploymentStatus(_Record):
+    """An endpoint deployment as Azure ML tells it."""
+
+    name: str
+    provisioning_state: str
+    model_id: str
+    instance_type: str
+    instance_count: int
+    tags: Mapping[str, str]

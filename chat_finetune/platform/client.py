@@ -1,0 +1,106 @@
+"""Signing in, and the clients behind the verbs."""
+
+from functools import cached_property
+from urllib.parse import urlsplit
+
+import httpx
+from azure.ai.ml import MLClient
+from azure.core.credentials import TokenCredential
+from azure.identity import DefaultAzureCredential
+
+from chat_finetune.platform.computes import Computes
+from chat_finetune.platform.endpoints import Endpoints
+from chat_finetune.platform.errors import azure_errors
+from chat_finetune.platform.jobs import Jobs
+from chat_finetune.platform.models import Models
+from chat_finetune.platform.registry import Registry
+from chat_finetune.platform.runs import Runs
+from chat_finetune.settings import Settings, load_settings
+from chat_finetune.tracking import Tracking
+
+_TOKEN_SCOPE = "https://management.azure.com/.default"  # noqa: S105 - a scope, not a secret
+_REQUEST_TIMEOUT_SECONDS = 60.0
+
+
+class Platform:
+    """One signed-in connection to a workspace."""
+
+    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+        self.settings = settings
+        self._credential = credential
+
+    @cached_property
+    def _workspace_client(self) -> MLClient:
+        return MLClient(
+            self._credential,
+            self.settings.subscription_id,
+            self.settings.resource_group,
+            self.settings.workspace_name,
+            enable_telemetry=False,
+            show_progress=False,
+        )
+
+    @cached_property
+    def computes(self) -> Computes:
+        return Computes(self._workspace_client)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self._workspace_client)
+
+    @cached_property
+    def models(self) -> Models:
+        return Models(self._workspace_client)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(self._workspace_client)
+
+    def registry(self, name: str) -> Registry:
+        """The verbs of a registry, with a client of its own (issue 39502)."""
+        with azure_errors(f"registry {name}"):
+            client = MLClient(
+                self._credential, registry_name=name, enable_telemetry=False, show_progress=False
+            )
+        return Registry(client, name)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Run history: child steps, logs and error texts, which the SDK does not hand out."""
+        host = urlsplit(self._mlflow_tracking_uri).netloc
+        http = httpx.Client(
+            base_url=f"https://{host}/history/v1.0{self.settings.workspace_arm_id}",
+            timeout=_REQUEST_TIMEOUT_SECONDS,
+        )
+        return Runs(http, self._token)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow, through the ordinary client: `https` in place of `azureml`, and a token."""
+        return Tracking(self._mlflow_tracking_uri.replace("azureml://", "https://", 1), self._token)
+
+    @cached_property
+    def _mlflow_tracking_uri(self) -> str:
+        with azure_errors(f"workspace {self.settings.workspace_name}"):
+            workspace = self._workspace_client.workspaces.get(self.settings.workspace_name)
+        return str(workspace.mlflow_tracking_uri)
+
+    def _token(self) -> str:
+        with azure_errors("sign in"):
+            return str(self._credential.get_token(_TOKEN_SCOPE).token)
+
+
+def connect(settings: Settings | None = None) -> Platform:
+    """Connect to the workspace that the environment or `config.json` names.
+
+    Raises:
+        ConfigError: no workspace is named.
+        AccessError: on first use, when nobody is signed in.
+    """
+    settings = settings or load_settings()
+    credential = DefaultAzureCredential(
+        exclude_interactive_browser_credential=not settings.interactive,
+        exclude_powershell_credential=True,
+        exclude_developer_cli_credential=True,
+    )
+    return Platform(settings, credential)

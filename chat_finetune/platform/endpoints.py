@@ -1,0 +1,158 @@
+"""Managed online endpoints and their deployments."""
+
+from collections.abc import Mapping
+
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import (
+    ManagedOnlineDeployment,
+    ManagedOnlineEndpoint,
+    OnlineRequestSettings,
+    ProbeSettings,
+)
+from azure.core.polling import LROPoller
+from pydantic import SecretStr
+
+from chat_finetune.config import EndpointConfig, ProbeConfig
+from chat_finetune.errors import DeadlineError, MissingError
+from chat_finetune.platform.errors import azure_errors
+from chat_finetune.refs import DeploymentStatus, EndpointStatus
+
+# Azure answers within minutes; an operation that takes longer than this does not end.
+_ENDPOINT_TIMEOUT_SECONDS = 1_800
+
+
+class Endpoints:
+    """The endpoint verbs of a workspace."""
+
+    def __init__(self, client: MLClient) -> None:
+        self._client = client
+
+    def find(self, name: str) -> EndpointStatus | None:
+        """The endpoint of that name, or None."""
+        try:
+            with azure_errors(f"endpoint {name}"):
+                return _endpoint(self._client.online_endpoints.get(name))
+        except MissingError:
+            return None
+
+    def create(self, name: str, *, description: str, tags: Mapping[str, str]) -> EndpointStatus:
+        """Create an endpoint with key authentication. It is free as long as nothing is deployed."""
+        wanted = ManagedOnlineEndpoint(name=name, description=description, auth_mode="key", tags=dict(tags))
+        with azure_errors(f"create endpoint {name}"):
+            poller = self._client.online_endpoints.begin_create_or_update(wanted)
+            _finish(poller, f"create endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
+            return _endpoint(self._client.online_endpoints.get(name))
+
+    def set_traffic(self, name: str, traffic: Mapping[str, int]) -> EndpointStatus:
+        """Send each deployment its percentage of the requests; the rest of the endpoint stays."""
+        with azure_errors(f"move traffic of endpoint {name}"):
+            endpoint = self._client.online_endpoints.get(name)
+            endpoint.traffic = dict(traffic)
+            poller = self._client.online_endpoints.begin_create_or_update(endpoint)
+            _finish(poller, f"move traffic of endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
+            return _endpoint(self._client.online_endpoints.get(name))
+
+    def delete(self, name: str) -> bool:
+        """Delete the endpoint with all that is deployed on it; False when it was not there."""
+        try:
+            with azure_errors(f"delete endpoint {name}"):
+                poller = self._client.online_endpoints.begin_delete(name)
+                _finish(poller, f"delete endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
+        except MissingError:
+            return False
+        return True
+
+    def key(self, name: str) -> SecretStr:
+        """The endpoint's primary key."""
+        with azure_errors(f"keys of endpoint {name}"):
+            return SecretStr(self._client.online_endpoints.get_keys(name).primary_key)
+
+    def find_deployment(self, endpoint: str, name: str) -> DeploymentStatus | None:
+        """The endpoint deployment of that name, or None."""
+        try:
+            with azure_errors(f"deployment {name} of endpoint {endpoint}"):
+                return _deployment(self._client.online_deployments.get(name, endpoint))
+        except MissingError:
+            return None
+
+    def create_deployment(
+        self, endpoint: str, name: str, *, model_id: str, config: EndpointConfig, tags: Mapping[str, str]
+    ) -> DeploymentStatus:
+        """Deploy a model and wait until its container is ready. No traffic goes to it yet.
+
+        Raises:
+            DeadlineError: it took longer than `config.deploy_timeout_seconds`.
+        """
+        wanted = ManagedOnlineDeployment(
+            name=name,
+            endpoint_name=endpoint,
+            model=model_id,
+            instance_type=config.instance_type,
+            instance_count=config.instance_count,
+            liveness_probe=_probe(config.liveness_probe),
+            readiness_probe=_probe(config.readiness_probe),
+            request_settings=OnlineRequestSettings(
+                request_timeout_ms=round(config.request_timeout_seconds * 1000),
+                max_concurrent_requests_per_instance=config.max_concurrent_requests_per_instance,
+            ),
+            tags=dict(tags),
+        )
+        with azure_errors(f"deploy {name} to endpoint {endpoint}"):
+            poller = self._client.online_deployments.begin_create_or_update(wanted)
+            _finish(poller, f"deploy {name} to endpoint {endpoint}", config.deploy_timeout_seconds)
+            return _deployment(self._client.online_deployments.get(name, endpoint))
+
+    def delete_deployment(self, endpoint: str, name: str) -> bool:
+        """Delete an endpoint deployment; False when it was not there."""
+        try:
+            with azure_errors(f"delete deployment {name} of endpoint {endpoint}"):
+                poller = self._client.online_deployments.begin_delete(name, endpoint)
+                _finish(poller, f"delete deployment {name}", _ENDPOINT_TIMEOUT_SECONDS)
+        except MissingError:
+            return False
+        return True
+
+    def logs(self, endpoint: str, deployment: str, line_count: int = 50) -> str:
+        """The last lines of the container that serves the model."""
+        with azure_errors(f"logs of deployment {deployment}"):
+            return str(self._client.online_deployments.get_logs(deployment, endpoint, lines=line_count))
+
+
+def _finish(poller: LROPoller[object], subject: str, timeout_seconds: float) -> None:
+    poller.wait(timeout_seconds)
+    if not poller.done():
+        raise DeadlineError(
+            f"{subject}: not done after {timeout_seconds:.0f} s.",
+            "Look at the endpoint in Azure ML Studio; if it is only slow, raise endpoint.deploy_timeout_seconds.",
+        )
+    poller.result()
+
+
+def _probe(config: ProbeConfig) -> ProbeSettings:
+    return ProbeSettings(
+        initial_delay=config.initial_delay_seconds,
+        period=config.period_seconds,
+        timeout=config.timeout_seconds,
+        failure_threshold=config.failure_threshold,
+    )
+
+
+def _endpoint(endpoint: ManagedOnlineEndpoint) -> EndpointStatus:
+    return EndpointStatus(
+        name=endpoint.name,
+        scoring_uri=endpoint.scoring_uri,
+        provisioning_state=str(endpoint.provisioning_state),
+        traffic=endpoint.traffic or {},
+        tags={key: str(value) for key, value in (endpoint.tags or {}).items()},
+    )
+
+
+def _deployment(deployment: ManagedOnlineDeployment) -> DeploymentStatus:
+    return DeploymentStatus(
+        name=deployment.name,
+        provisioning_state=str(deployment.provisioning_state),
+        model_id=str(deployment.model),
+        instance_type=str(deployment.instance_type),
+        instance_count=int(deployment.instance_count or 1),
+        tags={key: str(value) for key, value in (deployment.tags or {}).items()},
+    )

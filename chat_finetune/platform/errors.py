@@ -1,0 +1,133 @@
+"""One table: what each exception of the Azure SDK, and each HTTP status, means to the caller.
+
+Decided by type and status, never by message. Unknown means permanent: a wrong retry may buy a GPU twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from azure.ai.ml import exceptions as ml
+from azure.core import exceptions as core
+from azure.identity import CredentialUnavailableError
+
+from chat_finetune.errors import (
+    AccessError,
+    ChatFinetuneError,
+    ConfigError,
+    ConflictError,
+    MissingError,
+    PermanentError,
+    QuotaError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
+
+_SIGN_IN = (
+    "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; "
+    "the identity needs the role AzureML Data Scientist on the workspace."
+)
+_WAIT = "Nothing to do: the call is tried again."
+
+_REMEDIES: dict[type[ChatFinetuneError], str] = {
+    AccessError: _SIGN_IN,
+    ServiceUnavailableError: _WAIT,
+    ThrottledError: _WAIT,
+    MissingError: "Check the name, and that it is in this workspace.",
+    ConflictError: "Choose another name, or delete what holds this one.",
+    QuotaError: "Ask for more quota in Azure ML Studio (Quota), or take a smaller VM size.",
+    ConfigError: "Correct what the message names.",
+    PermanentError: "Read the message; trying again will not help.",
+}
+
+# The nearest class in the exception's own order of ancestors answers.
+BY_TYPE: dict[type[BaseException], type[ChatFinetuneError]] = {
+    core.AzureError: PermanentError,
+    core.ClientAuthenticationError: AccessError,
+    CredentialUnavailableError: AccessError,
+    core.DecodeError: ServiceUnavailableError,
+    core.DeserializationError: PermanentError,
+    core.HttpResponseError: PermanentError,
+    core.IncompleteReadError: ServiceUnavailableError,
+    core.ODataV4Error: PermanentError,
+    core.ResourceExistsError: ConflictError,
+    core.ResourceModifiedError: ConflictError,
+    core.ResourceNotFoundError: MissingError,
+    core.ResourceNotModifiedError: PermanentError,
+    core.ResponseNotReadError: PermanentError,
+    core.SerializationError: PermanentError,
+    core.ServiceRequestError: ServiceUnavailableError,
+    core.ServiceRequestTimeoutError: ServiceUnavailableError,
+    core.ServiceResponseError: ServiceUnavailableError,
+    core.ServiceResponseTimeoutError: ServiceUnavailableError,
+    core.StreamClosedError: PermanentError,
+    core.StreamConsumedError: PermanentError,
+    core.TooManyRedirectsError: PermanentError,
+    ml.MlException: ConfigError,
+    httpx.TransportError: ServiceUnavailableError,
+    httpx.HTTPError: PermanentError,
+}
+
+BY_STATUS: dict[int, type[ChatFinetuneError]] = {
+    400: ConfigError,
+    401: AccessError,
+    403: AccessError,
+    404: MissingError,
+    408: ServiceUnavailableError,
+    409: ConflictError,
+    412: ConflictError,
+    429: ThrottledError,
+}
+
+# Azure's own error codes that say more than the status they come with.
+BY_CODE: dict[str, type[ChatFinetuneError]] = {
+    "AuthorizationFailed": AccessError,
+    "OperationNotAllowed": QuotaError,
+    "OutOfQuota": QuotaError,
+    "QuotaExceeded": QuotaError,
+    "ResourceNotFound": MissingError,
+}
+
+
+def family_of(error: BaseException) -> type[ChatFinetuneError]:
+    """The error class that tells the caller what to do about an exception of the SDK or of httpx."""
+    if isinstance(error, core.ClientAuthenticationError):
+        return AccessError
+    code, status = _code(error), _status(error)
+    if code in BY_CODE:
+        return BY_CODE[code]
+    if status is not None and status >= 500:
+        return ServiceUnavailableError
+    if status in BY_STATUS:
+        return BY_STATUS[status]
+    for ancestor in type(error).__mro__:
+        if ancestor in BY_TYPE:
+            return BY_TYPE[ancestor]
+    return PermanentError
+
+
+@contextmanager
+def azure_errors(subject: str) -> Iterator[None]:
+    """Turn what the SDK raises inside the block into an error of ours that names `subject`."""
+    try:
+        yield
+    except (core.AzureError, httpx.HTTPError) as error:
+        family = family_of(error)
+        raise family(f"{subject}: {_first_line(error)}", _REMEDIES[family]) from error
+
+
+def _status(error: BaseException) -> int | None:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _code(error: BaseException) -> str:
+    return str(getattr(getattr(error, "error", None), "code", None) or "")
+
+
+def _first_line(error: BaseException) -> str:
+    said = getattr(getattr(error, "error", None), "message", None) or getattr(error, "message", None) or error
+    lines = [line for line in str(said).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,97 @@
+"""Jobs: submit once, look, cancel."""
+
+from typing import Any
+
+from azure.ai.ml import Input, MLClient
+from azure.ai.ml.constants import AssetTypes
+from azure.ai.ml.dsl import pipeline
+from azure.ai.ml.entities import Job, PipelineJob
+
+from chat_finetune.errors import MissingError
+from chat_finetune.platform.errors import azure_errors
+from chat_finetune.platform.registry import Registry
+from chat_finetune.refs import JobStatus, PipelineSpec
+
+TRAINED_MODEL = "trained_model"
+
+
+class Jobs:
+    """The job verbs of a workspace."""
+
+    def __init__(self, client: MLClient) -> None:
+        self._client = client
+
+    def find(self, name: str) -> JobStatus | None:
+        """The job of that name, or None."""
+        try:
+            return self.get(name)
+        except MissingError:
+            return None
+
+    def get(self, name: str) -> JobStatus:
+        """The job of that name as it is now.
+
+        Raises:
+            MissingError: there is none.
+        """
+        with azure_errors(f"job {name}"):
+            return _status(self._client.jobs.get(name))
+
+    def submit(self, spec: PipelineSpec, registry: Registry) -> JobStatus:
+        """Upload the data (once: the SDK names uploads by content) and submit the pipeline.
+
+        Raises:
+            ConflictError: the name is taken. A job cannot be changed (azure-docs issue 122250).
+            ConfigError: the component refuses an input.
+        """
+        component = registry.load_component(spec.component.name, spec.component.version)
+        with azure_errors(f"submit job {spec.name}"):
+            job = _pipeline(spec, component)
+            return _status(self._client.jobs.create_or_update(job, experiment_name=spec.experiment_name))
+
+    def cancel(self, name: str) -> None:
+        """Ask Azure ML to cancel, and wait until it has taken the request. Ended jobs stay as they are."""
+        with azure_errors(f"cancel job {name}"):
+            self._client.jobs.begin_cancel(name).wait()
+
+
+def _pipeline(spec: PipelineSpec, component: Any) -> PipelineJob:
+    computes = {
+        f"compute_{step}": spec.cluster
+        for step in ("model_import", "preprocess", "finetune", "model_evaluation")
+    }
+
+    @pipeline(name=spec.name, display_name=spec.display_name)  # type: ignore[untyped-decorator]
+    def fine_tune() -> dict[str, Any]:
+        trained = component(
+            mlflow_model_path=Input(type=AssetTypes.MLFLOW_MODEL, path=spec.foundation_model_id),
+            train_file_path=Input(type=AssetTypes.URI_FILE, path=spec.train_path),
+            # The held-out rows are what the loss is judged on; without them the component splits
+            # the training rows.
+            validation_file_path=Input(type=AssetTypes.URI_FILE, path=spec.test_path),
+            test_file_path=Input(type=AssetTypes.URI_FILE, path=spec.test_path),
+            number_of_gpu_to_use_finetuning=spec.gpu_count,
+            num_nodes_finetune=spec.node_count,
+            **computes,
+            **spec.parameters,
+        )
+        return {TRAINED_MODEL: trained.outputs.mlflow_model_folder}
+
+    job: PipelineJob = fine_tune()
+    job.name = spec.name
+    job.display_name = spec.display_name
+    job.tags = dict(spec.tags)
+    job.settings.force_rerun = True
+    job.settings.continue_on_step_failure = False
+    return job
+
+
+def _status(job: Job) -> JobStatus:
+    return JobStatus(
+        name=job.name,
+        display_name=job.display_name or job.name,
+        status=str(job.status),
+        studio_url=job.studio_url,
+        tags={key: str(value) for key, value in (job.tags or {}).items()},
+        outputs=tuple(job.outputs or {}),
+    )

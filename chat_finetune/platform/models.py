@@ -1,0 +1,48 @@
+"""Registered models of the workspace."""
+
+from azure.ai.ml import MLClient
+from azure.ai.ml.constants import AssetTypes
+from azure.ai.ml.entities import Model
+
+from chat_finetune.errors import MissingError
+from chat_finetune.platform.errors import azure_errors
+from chat_finetune.refs import ModelRef
+
+
+class Models:
+    """The model verbs of a workspace."""
+
+    def __init__(self, client: MLClient) -> None:
+        self._client = client
+
+    def find(self, name: str, version: str) -> tuple[ModelRef, dict[str, str]] | None:
+        """The model version and its tags, or None."""
+        try:
+            with azure_errors(f"model {name}:{version}"):
+                model = self._client.models.get(name, version=version)
+        except MissingError:
+            return None
+        return _ref(model), {key: str(value) for key, value in (model.tags or {}).items()}
+
+    def register(
+        self, job_name: str, output: str, *, name: str, version: str, description: str, tags: dict[str, str]
+    ) -> ModelRef:
+        """Register a job's named output as an MLflow model version.
+
+        Raises:
+            ConflictError: the version exists. A version cannot be changed.
+        """
+        wanted = Model(
+            path=f"azureml://jobs/{job_name}/outputs/{output}",
+            type=AssetTypes.MLFLOW_MODEL,
+            name=name,
+            version=version,
+            description=description,
+            tags=tags,
+        )
+        with azure_errors(f"register model {name}:{version} from job {job_name}"):
+            return _ref(self._client.models.create_or_update(wanted))
+
+
+def _ref(model: Model) -> ModelRef:
+    return ModelRef(name=model.name, version=str(model.version), id=model.id)

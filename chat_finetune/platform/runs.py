@@ -1,0 +1,81 @@
+"""Run history: what a pipeline's steps do, say, and why they failed.
+
+The SDK shows this only inside `jobs.stream`, whose return does not even mean success (facts 1.5).
+The routes and fields are those that the SDK itself uses (measured, azure-ai-ml 1.35.2).
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from chat_finetune.platform.errors import azure_errors
+from chat_finetune.refs import StepRef
+
+_LOG = "user_logs/std_log.txt"
+
+
+class Runs:
+    """The run history of a workspace.
+
+    Args:
+        http: a client whose base is `https://<region>.api.azureml.ms/history/v1.0<workspace id>`.
+        token: gives a bearer token that has not expired.
+    """
+
+    def __init__(self, http: httpx.Client, token: Callable[[], str]) -> None:
+        self._http = http
+        self._token = token
+
+    def steps(self, job_name: str) -> tuple[StepRef, ...]:
+        """The steps below a pipeline job that have started, innermost only, in order."""
+        return tuple(_step(run) for run in self._leaves(job_name))
+
+    def error(self, run_id: str) -> str | None:
+        """Why a run failed, in the service's words."""
+        error = (self._details(run_id).get("error") or {}).get("error") or {}
+        message = error.get("message")
+        return str(message) if message else None
+
+    def log_tail(self, run_id: str, line_count: int = 20) -> tuple[str, ...]:
+        """The last lines that a run printed; empty as long as it has no log."""
+        url = (self._details(run_id).get("logFiles") or {}).get(_LOG)
+        if url is None:
+            return ()
+        with azure_errors(f"log of run {run_id}"):
+            # The URL carries its own signature; a bearer token beside it is refused by storage.
+            answer = self._http.get(url)
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return ()
+            answer.raise_for_status()
+        return tuple(answer.text.splitlines()[-line_count:])
+
+    def _leaves(self, run_id: str) -> Iterator[dict[str, Any]]:
+        for child in self._get(f"/runs/{run_id}/children").get("value", ()):
+            below = list(self._leaves(child["runId"]))
+            yield from below or [child]
+
+    def _details(self, run_id: str) -> dict[str, Any]:
+        return self._get(f"/runs/{run_id}/details")
+
+    def _get(self, path: str) -> dict[str, Any]:
+        with azure_errors(f"run history {path}"):
+            answer = self._http.get(path, headers={"Authorization": f"Bearer {self._token()}"})
+            answer.raise_for_status()
+            document: dict[str, Any] = answer.json()
+        return document
+
+
+def _step(run: dict[str, Any]) -> StepRef:
+    started, ended = run.get("startTimeUtc"), run.get("endTimeUtc")
+    return StepRef(
+        name=run["runId"],
+        display_name=run.get("displayName") or run["runId"],
+        status=run.get("status", "Unknown"),
+        seconds=_seconds_between(started, ended) if started and ended else None,
+    )
+
+
+def _seconds_between(started: str, ended: str) -> float:
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
