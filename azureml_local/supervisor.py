@@ -147,7 +147,8 @@ class _Supervisor:
         if self._reason == "exited":
             self._reason = "terminated"
         self._signal_group(signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, max(self._spec["grace_seconds"], 0.001))
+        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:  # told twice: the grace counts from the first time
+            signal.setitimer(signal.ITIMER_REAL, max(self._spec["grace_seconds"], 0.001))
 
     def _kill(self, *_: object) -> None:
         self._signal_group(signal.SIGKILL)
