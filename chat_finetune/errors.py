@@ -16,6 +16,7 @@ ChatFinetuneError
     ├── JobFailedError
     ├── JobCancelledError
     ├── DeadlineError
+    ├── NotBetterError
     ├── EndpointError
     └── SmokeTestError
 """
@@ -98,6 +99,10 @@ class JobCancelledError(PermanentError):
 
 class DeadlineError(PermanentError):
     """A phase took longer than the configuration allows."""
+
+
+class NotBetterError(PermanentError):
+    """The tuned model did not reach what the configuration asks for."""
 
 
 class EndpointError(PermanentError):

@@ -4,6 +4,7 @@ Never clients, never data: a record can be pickled, printed, and compared.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunRef(_Record):
+    """One flow run with its configuration: what every remote name and tag follows from."""
+
+    flow_run_id: str
+    config_hash: str
 
 
 class FoundationModelRef(_Record):
@@ -126,8 +134,6 @@ class JobRef(_Record):
     experiment_name: str
     studio_url: str | None
     adopted: bool
-    parameters: Mapping[str, str | int | float]
-    changes: tuple[ParameterChange, ...]
 
 
 class StepRef(_Record):
@@ -198,6 +204,7 @@ class DeploymentRef(_Record):
     instance_type: str
     instance_count: int
     price_per_hour: float | None
+    billed_from: datetime
 
 
 class Sample(_Record):
@@ -232,12 +239,12 @@ class CostRef(_Record):
 class RetrainResult(_Record):
     """Everything a run has to say, in one record."""
 
-    flow_run_id: str
-    config_hash: str
+    run: RunRef
     foundation_model: FoundationModelRef
     dataset: DatasetRef
     compute: ComputeRef
     job: FinishedJobRef
+    parameter_changes: tuple[ParameterChange, ...]
     evaluation: EvaluationRef
     model: ModelRef
     endpoint: EndpointRef | None

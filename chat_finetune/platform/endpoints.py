@@ -123,7 +123,7 @@ def _finish(poller: LROPoller[object], subject: str, timeout_seconds: float) -> 
     if not poller.done():
         raise DeadlineError(
             f"{subject}: not done after {timeout_seconds:.0f} s.",
-            "Look at the endpoint in Azure ML Studio; if it is only slow, raise endpoint.deploy_timeout_seconds.",
+            "Look at the endpoint in Azure ML Studio; raise endpoint.deploy_timeout_seconds if it is slow.",
         )
     poller.result()
 

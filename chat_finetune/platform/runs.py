@@ -4,7 +4,7 @@ The SDK shows this only inside `jobs.stream`, whose return does not even mean su
 The routes and fields are those that the SDK itself uses (measured, azure-ai-ml 1.35.2).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +29,14 @@ class Runs:
         self._token = token
 
     def steps(self, job_name: str) -> tuple[StepRef, ...]:
-        """The steps below a pipeline job that have started, innermost only, in order."""
-        return tuple(_step(run) for run in self._leaves(job_name))
+        """The steps of a fine-tuning job that have started.
+
+        The job holds one node, the registry's pipeline component, and that holds the steps; until
+        there are any, the node itself is the answer. Two requests, however many steps.
+        """
+        nodes = self._children(job_name)
+        steps = self._children(nodes[0]["runId"]) if len(nodes) == 1 else []
+        return tuple(_step(run) for run in steps or nodes)
 
     def error(self, run_id: str) -> str | None:
         """Why a run failed, in the service's words."""
@@ -38,23 +44,22 @@ class Runs:
         message = error.get("message")
         return str(message) if message else None
 
-    def log_tail(self, run_id: str, line_count: int = 20) -> tuple[str, ...]:
-        """The last lines that a run printed; empty as long as it has no log."""
+    def log(self, run_id: str, offset_bytes: int = 0) -> bytes:
+        """What a run printed from an offset on; empty as long as there is nothing new."""
         url = (self._details(run_id).get("logFiles") or {}).get(_LOG)
         if url is None:
-            return ()
+            return b""
         with azure_errors(f"log of run {run_id}"):
             # The URL carries its own signature; a bearer token beside it is refused by storage.
-            answer = self._http.get(url)
-            if answer.status_code == httpx.codes.NOT_FOUND:
-                return ()
+            answer = self._http.get(url, headers={"Range": f"bytes={offset_bytes}-"})
+            if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE):
+                return b""
             answer.raise_for_status()
-        return tuple(answer.text.splitlines()[-line_count:])
+        return answer.content
 
-    def _leaves(self, run_id: str) -> Iterator[dict[str, Any]]:
-        for child in self._get(f"/runs/{run_id}/children").get("value", ()):
-            below = list(self._leaves(child["runId"]))
-            yield from below or [child]
+    def _children(self, run_id: str) -> list[dict[str, Any]]:
+        children: list[dict[str, Any]] = self._get(f"/runs/{run_id}/children").get("value", [])
+        return children
 
     def _details(self, run_id: str) -> dict[str, Any]:
         return self._get(f"/runs/{run_id}/details")

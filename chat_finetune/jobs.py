@@ -1,0 +1,157 @@
+"""A pipeline job from submission to its end: start or attach, then wait and tell."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chat_finetune.config import JobConfig
+from chat_finetune.errors import (
+    ConflictError,
+    DeadlineError,
+    JobCancelledError,
+    JobFailedError,
+    TransientError,
+)
+from chat_finetune.polling import Phase, Watch
+from chat_finetune.refs import FinishedJobRef, JobRef, JobStatus, PipelineSpec, StepRef
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+_TAIL_LINE_COUNT = 20
+
+Tell = Callable[[str], None]
+
+
+def start_or_attach(platform: "Platform", spec: PipelineSpec) -> JobRef:
+    """Submit the job, or take the one that an earlier attempt of this run submitted.
+
+    The name follows from the run, so a crash between request and answer finds its job again.
+
+    Raises:
+        ConflictError: the name belongs to a job of another configuration.
+    """
+    found = platform.jobs.find(spec.name)
+    if found is None:
+        try:
+            return _job_ref(spec, platform.jobs.submit(spec, platform.registry(spec.registry)), adopted=False)
+        except ConflictError:
+            found = platform.jobs.get(spec.name)
+    theirs, ours = found.tags.get("config_hash"), spec.tags["config_hash"]
+    if theirs != ours:
+        raise ConflictError(
+            f"Job {spec.name} exists with config_hash {theirs}; this run has {ours}.",
+            "Start a new run: a job cannot be changed after it was submitted.",
+        )
+    return _job_ref(spec, found, adopted=True)
+
+
+def _job_ref(spec: PipelineSpec, status: JobStatus, *, adopted: bool) -> JobRef:
+    return JobRef(
+        name=status.name,
+        display_name=status.display_name,
+        experiment_name=spec.experiment_name,
+        studio_url=status.studio_url,
+        adopted=adopted,
+    )
+
+
+def wait_until_ended(
+    platform: "Platform",
+    job: JobRef,
+    config: JobConfig,
+    tell: Tell,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> FinishedJobRef:
+    """Look at the job until it has ended, telling every change of a step and every new log line.
+
+    Raises:
+        JobFailedError: the job failed; the message holds the failing step and the end of its log.
+        JobCancelledError: somebody cancelled it.
+        DeadlineError: a phase took longer than `config` allows; the job has been cancelled.
+        TransientError: the service said nothing for `config.stalled_timeout_seconds`.
+    """
+    watch = Watch(config, clock())
+    follower = StepFollower(platform, job.name, tell)
+    while True:
+        try:
+            status = platform.jobs.get(job.name)
+            if watch.see(status.status, clock()):
+                tell(f"{job.name} is {status.status}")
+            follower.look()
+        except TransientError as error:
+            if watch.unanswered_seconds(clock()) > config.stalled_timeout_seconds:
+                raise
+            tell(f"no answer, looking again: {error.message}")
+        if watch.phase.ended:
+            break
+        if watch.overdue_seconds(clock()) > 0:
+            platform.jobs.cancel(job.name)
+            raise _overdue(job, watch, status.status)
+        sleep(watch.next_interval_seconds(clock()))
+    if watch.phase is Phase.FAILED:
+        raise _failed(platform, job, follower.steps)
+    if watch.phase is Phase.CANCELED:
+        raise JobCancelledError(
+            f"Job {job.name} was cancelled.", "Start a new run when you want it after all."
+        )
+    return FinishedJobRef(
+        name=job.name,
+        status=status.status,
+        seconds=sum(step.seconds or 0.0 for step in follower.steps),
+        steps=follower.steps,
+    )
+
+
+class StepFollower:
+    """Tells what the steps of a job do, each thing once."""
+
+    def __init__(self, platform: "Platform", job_name: str, tell: Tell) -> None:
+        self._platform = platform
+        self._job_name = job_name
+        self._tell = tell
+        self._offsets_bytes: dict[str, int] = {}
+        self.steps: tuple[StepRef, ...] = ()
+
+    def look(self) -> None:
+        """Fetch the steps, and tell what is new since the last look."""
+        before = {step.name: step.status for step in self.steps}
+        self.steps = self._platform.runs.steps(self._job_name)
+        for step in self.steps:
+            changed = before.get(step.name) != step.status
+            if step.status == "Running" or changed:
+                self._tell_log(step)
+            if changed:
+                self._tell(f"{step.display_name} is {step.status}")
+
+    def _tell_log(self, step: StepRef) -> None:
+        offset = self._offsets_bytes.get(step.name, 0)
+        new = self._platform.runs.log(step.name, offset)
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offsets_bytes[step.name] = offset + len(whole)
+        for line in whole.decode(errors="replace").splitlines()[-_TAIL_LINE_COUNT:]:
+            self._tell(f"{step.display_name}: {line}")
+
+
+def _failed(platform: "Platform", job: JobRef, steps: tuple[StepRef, ...]) -> JobFailedError:
+    culprit = next((step for step in steps if step.status == "Failed"), None)
+    run_id = culprit.name if culprit else job.name
+    reason = platform.runs.error(run_id) or platform.runs.error(job.name) or "no reason given"
+    where = f" in step {culprit.display_name}" if culprit else ""
+    tail = platform.runs.log(run_id).decode(errors="replace").splitlines()[-_TAIL_LINE_COUNT:]
+    log = "\n".join(["", *tail]) if tail else ""
+    return JobFailedError(
+        f"Job {job.name} failed{where}: {reason}{log}",
+        f"Read the whole log at {job.studio_url or 'Azure ML Studio'}, mend the cause, start a new run.",
+    )
+
+
+def _overdue(job: JobRef, watch: Watch, status: str) -> DeadlineError:
+    remedy = {
+        Phase.QUEUED: "No node came free: look who uses the cluster, or raise job.queued_timeout_seconds.",
+        Phase.PREPARING: "Read the image build log in Studio, or raise job.preparing_timeout_seconds.",
+        Phase.RUNNING: "Train on fewer rows or a bigger VM size, or raise job.running_timeout_seconds.",
+    }.get(watch.phase, "Look at the job in Azure ML Studio before starting another.")
+    return DeadlineError(f"Job {job.name} stayed {status} too long and was cancelled.", remedy)
