@@ -1,0 +1,42 @@
+"""Names of Azure ML resources: valid whatever the input, and the same for the same run.
+
+Limits: endpoint and deployment 3-32 characters, a letter first, a letter or digit last, hyphens
+between (azure-ai-ml, `constants/_endpoint.py`); run id at most 256 (azure-ai-docs,
+`resource-limits-capacity.md`). An endpoint's name is unique in its region, over all subscriptions.
+"""
+
+import hashlib
+import re
+
+_MAX_MODEL_NAME_CHARS = 255
+
+
+def job_name(flow_run_id: str, config_hash: str) -> str:
+    """The job of a flow run. A resumed run has the same, and adopts the job that it finds."""
+    return f"retrain-{_digest(flow_run_id, 16)}-{_digest(config_hash, 8)}"
+
+
+def endpoint_name(flow_run_id: str) -> str:
+    return f"chat-finetune-{_digest(flow_run_id, 16)}"
+
+
+def deployment_name(flow_run_id: str) -> str:
+    return f"run-{_digest(flow_run_id, 16)}"
+
+
+def registered_model_name(foundation_model_name: str, data_source: str) -> str:
+    """`Phi-4` tuned on `HuggingFaceH4/ultrachat_200k` is `Phi-4-ultrachat-200k`.
+
+    A folder gives its last part.
+    """
+    dataset = _slug(re.split(r"[/\\]", data_source.rstrip("/\\"))[-1].replace("_", "-"))
+    name = f"{_slug(foundation_model_name)}-{dataset or 'data'}".lstrip("-._")
+    return name[:_MAX_MODEL_NAME_CHARS].rstrip("-._")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
