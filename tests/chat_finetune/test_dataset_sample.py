@@ -1,7 +1,6 @@
 """The sample in `data/`: its parquet files are its source, and what the documentation says of it holds."""
 
 import runpy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def all_rows() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_committed_parquet_is_what_the_source_builds(split: str, tmp_path: Path) -> None:
-    build: Callable[[Path], None] = runpy.run_path(str(SAMPLE / "build.py"))["build"]
+    build = runpy.run_path(str(SAMPLE / "build.py"))["build"]
     build(tmp_path)
     assert read(SAMPLE / "data", split).equals(read(tmp_path, split))
 

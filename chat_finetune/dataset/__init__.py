@@ -1,0 +1,49 @@
+"""Turn any dataset of conversations into checked, cached `<split>.jsonl` files.
+
+    source.py   where the files are: a local folder, or a hub repository at a commit
+    rows.py     parquet or JSONL files → one lazy frame of rows, first n of them
+    checks.py   which rows are unusable, and why
+    prepare.py  read, judge, write
+    cache.py    what was prepared before, and how a new entry becomes visible at once or not at all
+    report.py   what is told about it
+
+polars and datasets are imported on the first call, so that importing a flow stays cheap.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from chat_finetune.config import DataConfig
+from chat_finetune.dataset.report import PreparedDataset, RowProblem, SplitReport
+
+__all__ = ["PreparedDataset", "RowProblem", "SplitReport", "prepare_dataset"]
+
+
+def prepare_dataset(config: DataConfig, cache_dir: Path) -> PreparedDataset:
+    """Fetch, check and write the splits train_sft, test_sft and test_gen.
+
+    Each line of `<split>.jsonl` is a row of ultrachat_200k: `{"prompt": str, "messages": [{"content": str,
+    "role": str}, …], "prompt_id": str}`. Asked for the same content again, nothing is fetched or written.
+
+    Raises:
+        DatasetError: the source is missing, lacks a split or a column, or too many rows are unusable.
+        AccessError: the hub wants somebody to sign in, or to accept the dataset's terms.
+        TransientError: the hub did not answer, or throttles.
+    """
+    from chat_finetune.dataset.cache import CacheEntry, write_manifest
+    from chat_finetune.dataset.prepare import write_splits
+    from chat_finetune.dataset.source import find_source
+
+    source = find_source(config)
+    entry = CacheEntry(cache_dir, source.identity, config)
+    with entry.locked():
+        cached = entry.load()
+        if cached is not None:
+            return replace(cached, cached=True)
+        with entry.publishing() as folder:
+            splits = write_splits(source.files(), config, folder)
+            write_manifest(folder, source.name, source.revision, splits)
+        published = entry.load()
+    if published is None:
+        raise RuntimeError(f"{entry.folder} changed while it was written")
+    return published

@@ -1,0 +1,244 @@
+"""Where a dataset's files are: in a local folder, or in a hub repository at a commit."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from chat_finetune.config import DataConfig
+from chat_finetune.dataset.report import SPLITS
+from chat_finetune.errors import AccessError, DatasetError, ServiceUnavailableError, ThrottledError
+
+SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json"})
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+SplitFiles = dict[str, tuple[Path, ...]]
+Name = TypeVar("Name", str, Path)
+
+
+class Source(Protocol):
+    """A dataset whose content is pinned: the same `identity` always means the same rows."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def revision(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def files(self) -> SplitFiles:
+        """The local files of every needed split, in order; downloads what is not here yet."""
+        ...
+
+
+def find_source(config: DataConfig) -> Source:
+    """Pin the dataset to its content: one small request to the hub, or a pass over the local files."""
+    folder = Path(config.source).expanduser()
+    if folder.is_dir():
+        if config.subset is not None:
+            raise DatasetError(
+                f"{folder} is a local folder, which has no subset {config.subset!r}",
+                "Leave data.subset empty, or name the folder of the subset as data.source.",
+            )
+        return LocalFolder(folder.name, _files_by_split(folder))
+    if not HUB_ID.fullmatch(config.source):
+        raise DatasetError(
+            f"There is no folder {config.source!r}, and it is not the id of a hub dataset either",
+            "Set data.source to a folder of parquet or JSONL files, or to a hub id such as 'org/name'.",
+        )
+    with _hub_errors(config):
+        return HubDataset(config, _commit_of(config))
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """Files named after their split, as on the hub: `train_sft.jsonl`, `train_sft-00000-of-00003.parquet`
+    or `train_sft/0000.parquet`, at any depth."""
+
+    name: str
+    splits: SplitFiles
+
+    @cached_property
+    def revision(self) -> str:
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            for path in self.splits[split]:
+                with path.open("rb") as file:
+                    digest.update(
+                        f"{split}/{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                    )
+        return digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        return f"local {self.revision}"
+
+    def files(self) -> SplitFiles:
+        return self.splits
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    config: DataConfig
+    revision: str
+
+    @property
+    def name(self) -> str:
+        return self.config.source
+
+    @property
+    def identity(self) -> str:
+        return f"hub {self.name} {self.config.subset} {self.revision}"
+
+    def files(self) -> SplitFiles:
+        """Downloads through the hub's own cache: only the needed splits, and no file twice."""
+        from huggingface_hub import hf_hub_download
+
+        with _hub_errors(self.config):
+            paths = _needed(self._data_files(), where=f"{self.name} on the hub")
+            return {
+                split: tuple(
+                    Path(hf_hub_download(self.name, path, repo_type="dataset", revision=self.revision))
+                    for path in paths[split]
+                )
+                for split in SPLITS
+            }
+
+    def _data_files(self) -> dict[str, tuple[str, ...]]:
+        """Split → paths in the repository, as `datasets` reads them from the card and the file names."""
+        import datasets
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            builder = datasets.load_dataset_builder(
+                self.name, name=self.config.subset, revision=self.revision
+            )
+        except LocalEntryNotFoundError:  # also a FileNotFoundError, but the hub's trouble, not the dataset's
+            raise
+        except (ValueError, RuntimeError, FileNotFoundError) as error:
+            # How `datasets` refuses a subset, a dataset that is a script, and one without data files.
+            raise DatasetError(
+                f"{self.name} (subset {self.config.subset!r}) cannot be read: {error}",
+                "Set data.subset to one that the dataset has; its files must be parquet or JSONL.",
+            ) from error
+        prefix = f"hf://datasets/{self.name}@{self.revision}/"
+        data_files = builder.config.data_files or {}
+        return {
+            str(split): tuple(url.removeprefix(prefix) for url in urls) for split, urls in data_files.items()
+        }
+
+
+def _files_by_split(folder: Path) -> SplitFiles:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in SUFFIXES and path.is_file() and not hidden:
+            found.setdefault(_split_of(path), []).append(path)
+    for split, paths in found.items():
+        folders = {str(path.parent.relative_to(folder)) for path in paths}
+        if len(folders) > 1:
+            raise DatasetError(
+                f"{folder} holds {split} more than once, in {', '.join(sorted(folders))}",
+                "Point data.source at the folder of one dataset.",
+            )
+    return _needed({split: tuple(paths) for split, paths in found.items()}, where=str(folder))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _split_of(path: Path) -> str:
+    stem = re.split(r"[-.]", path.name, maxsplit=1)[0]
+    return path.parent.name if stem not in SPLITS and path.parent.name in SPLITS else stem
+
+
+def _needed(found: dict[str, tuple[Name, ...]], where: str) -> dict[str, tuple[Name, ...]]:
+    missing = [split for split in SPLITS if split not in found]
+    if missing:
+        raise DatasetError(
+            f"{where} has no split {', '.join(missing)}; it has {', '.join(sorted(found)) or 'none'}",
+            f"Provide the splits {', '.join(SPLITS)}, as parquet or JSONL files named after their split.",
+        )
+    needed = {split: found[split] for split in SPLITS}
+    strange = {Path(path).suffix for paths in needed.values() for path in paths} - SUFFIXES
+    if strange:
+        raise DatasetError(
+            f"{where} holds {', '.join(sorted(strange))} files",
+            f"Provide one of {', '.join(sorted(SUFFIXES))}; JSON with one object a line.",
+        )
+    return needed
+
+
+def _commit_of(config: DataConfig) -> str:
+    """The commit that the revision stands for now.
+
+    Asked for through the card, as `datasets` does: that is one HEAD request, and when the hub is away or
+    HF_HUB_OFFLINE is set, the hub's own cache answers with what the revision was when last seen.
+    """
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        card = hf_hub_download(config.source, "README.md", repo_type="dataset", revision=config.revision)
+    except RemoteEntryNotFoundError:
+        return str(HfApi().dataset_info(config.source, revision=config.revision).sha)
+    return Path(card).parent.name
+
+
+@contextmanager
+def _hub_errors(config: DataConfig) -> Iterator[None]:
+    """Translates what the hub's client raises into what the operator should do."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise AccessError(
+            f"The hub dataset {config.source} is gated",
+            "Accept its terms on the hub, and set HF_TOKEN to a token of that account.",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise DatasetError(
+            f"{config.source} is neither a folder here nor a dataset that the hub shows us",
+            "Check data.source for a typing error; a private dataset needs HF_TOKEN.",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise DatasetError(
+            f"The hub dataset {config.source} has no revision {config.revision!r}",
+            "Set data.revision to a branch, tag or commit that exists, such as 'main'.",
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
+        raise _unavailable(config.source, error) from error
+
+
+def _unavailable(source: str, error: Exception) -> ServiceUnavailableError | ThrottledError | DatasetError:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
+    status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+    if status == 429:
+        return ThrottledError(
+            f"The hub throttles us on {source}", "Wait, or set HF_TOKEN for a higher limit."
+        )
+    if status is not None and status < 500:
+        return DatasetError(
+            f"The hub refused {source} with HTTP {status}", "Check data.source, data.revision and HF_TOKEN."
+        )
+    answer = f"answered HTTP {status}" if status else "did not answer"
+    return ServiceUnavailableError(
+        f"The hub {answer} while we read {source}, and its files are not in the cache",
+        "Try again later; unset HF_HUB_OFFLINE if it is set; or point data.source at a local folder.",
+    )
