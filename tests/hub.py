@@ -25,7 +25,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.root = root
         self.requests: list[str] = []
-        self.failures: list[int] = []  # statuses with which to answer the next requests
+        self.failures: list[tuple[int, str]] = []  # status and error code of the next answers of the API
 
     @property
     def url(self) -> str:
@@ -85,8 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append(f"{self.command} {unquote(url.path)}")
-        if self.server.failures:
-            return self.send_json(self.server.failures.pop(0), {"error": "Scripted failure"})
+        if self.server.failures and url.path.startswith("/api/datasets/"):
+            status, code = self.server.failures.pop(0)
+            return self.send_json(status, {"error": "Scripted failure"}, {"X-Error-Code": code})
         match = REPOSITORY.match(unquote(url.path))
         if match is None or not (self.server.root / match["id"]).is_dir():
             return self.send_json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})

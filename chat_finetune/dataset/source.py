@@ -11,7 +11,13 @@ from typing import Protocol, TypeVar
 
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset.report import SPLITS
-from chat_finetune.errors import AccessError, DatasetError, ServiceUnavailableError, ThrottledError
+from chat_finetune.errors import (
+    AccessError,
+    ChatFinetuneError,
+    DatasetError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
 
 SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json"})
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -224,7 +230,7 @@ def _hub_errors(config: DataConfig) -> Iterator[None]:
         raise _unavailable(config.source, error) from error
 
 
-def _unavailable(source: str, error: Exception) -> ServiceUnavailableError | ThrottledError | DatasetError:
+def _unavailable(source: str, error: Exception) -> ChatFinetuneError:
     from huggingface_hub.errors import HfHubHTTPError
 
     cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
@@ -233,9 +239,13 @@ def _unavailable(source: str, error: Exception) -> ServiceUnavailableError | Thr
         return ThrottledError(
             f"The hub throttles us on {source}", "Wait, or set HF_TOKEN for a higher limit."
         )
+    if status in (401, 403):
+        return AccessError(
+            f"The hub refused {source} with HTTP {status}", "Set HF_TOKEN to a token that may read it."
+        )
     if status is not None and status < 500:
         return DatasetError(
-            f"The hub refused {source} with HTTP {status}", "Check data.source, data.revision and HF_TOKEN."
+            f"The hub refused {source} with HTTP {status}", "Check data.source and data.revision."
         )
     answer = f"answered HTTP {status}" if status else "did not answer"
     return ServiceUnavailableError(
