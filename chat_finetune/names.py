@@ -7,13 +7,14 @@ between (azure-ai-ml, `constants/_endpoint.py`); run id at most 256 (azure-ai-do
 
 import hashlib
 import re
+from uuid import UUID
 
 _MAX_MODEL_NAME_CHARS = 255
 
 
-def job_name(flow_run_id: str, config_hash: str) -> str:
+def job_name(flow_run_id: str) -> str:
     """The job of a flow run. A resumed run has the same, and adopts the job that it finds."""
-    return f"retrain-{_digest(flow_run_id, 16)}-{_digest(config_hash, 8)}"
+    return f"retrain-{_digest(flow_run_id, 16)}"
 
 
 def endpoint_name(flow_run_id: str) -> str:
@@ -32,6 +33,15 @@ def registered_model_name(foundation_model_name: str, data_source: str) -> str:
     dataset = _slug(re.split(r"[/\\]", data_source.rstrip("/\\"))[-1].replace("_", "-"))
     name = f"{_slug(foundation_model_name)}-{dataset or 'data'}".lstrip("-._")
     return name[:_MAX_MODEL_NAME_CHARS].rstrip("-._")
+
+
+def model_version(flow_run_id: str) -> str:
+    """The version that a run registers: when the run was created, in milliseconds since 1970.
+
+    Prefect's run ids are version 7 UUIDs, whose first 48 bits are that time (RFC 9562, 5.7), so the
+    version follows from the run, stays the same over its retries, and sorts by age.
+    """
+    return str(UUID(flow_run_id).int >> 80)
 
 
 def _slug(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chat_finetune.dataset.report import PreparedDataset
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,35 +79,8 @@ class ClusterRef(_Record):
     provisioning_errors: tuple[str, ...] = ()
 
 
-class SplitRef(_Record):
-    split: str
-    path: str
-    rows: int
-    dropped: int
-    estimated_tokens: int
-
-
-class DatasetRef(_Record):
-    """The prepared data: one JSONL file a split, on this machine's disk."""
-
-    source: str
-    revision: str
-    content_sha256: str
-    splits: Mapping[str, SplitRef]
-    dropped_by_reason: Mapping[str, int]
-    cached: bool
-
-    @property
-    def rows(self) -> int:
-        return sum(split.rows for split in self.splits.values())
-
-    @property
-    def dropped(self) -> int:
-        return sum(split.dropped for split in self.splits.values())
-
-
 class ComputeRef(_Record):
-    """The cluster that trains, after it passed every check."""
+    """The cluster that trains, after it passed every check. Prices are USD an hour and machine."""
 
     cluster: str
     vm_size: str
@@ -114,6 +89,7 @@ class ComputeRef(_Record):
     created: bool
     tier: str
     price_per_hour: float | None
+    serving_price_per_hour: float | None
     allow_list_source: str
 
 
@@ -192,7 +168,6 @@ class EndpointRef(_Record):
 
     name: str
     scoring_uri: str
-    studio_url: str | None
     existed: bool
 
 
@@ -203,7 +178,6 @@ class DeploymentRef(_Record):
     name: str
     instance_type: str
     instance_count: int
-    price_per_hour: float | None
     billed_from: datetime
 
 
@@ -241,7 +215,7 @@ class RetrainResult(_Record):
 
     run: RunRef
     foundation_model: FoundationModelRef
-    dataset: DatasetRef
+    dataset: PreparedDataset
     compute: ComputeRef
     job: FinishedJobRef
     parameter_changes: tuple[ParameterChange, ...]

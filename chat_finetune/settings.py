@@ -90,3 +90,9 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{file} is not a JSON object.", _REMEDY)
     return document
+
+
+def cache_dir() -> Path:
+    """Where prepared data is kept between runs, by content: safe to delete at any time."""
+    named = os.environ.get("CHAT_FINETUNE_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return Path(named or Path.home() / ".cache") / "chat-finetune"

@@ -1,0 +1,1 @@
+"""How the steps are combined: one file, one flow."""

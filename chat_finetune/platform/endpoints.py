@@ -9,11 +9,12 @@ from azure.ai.ml.entities import (
     OnlineRequestSettings,
     ProbeSettings,
 )
+from azure.core.exceptions import HttpResponseError
 from azure.core.polling import LROPoller
 from pydantic import SecretStr
 
 from chat_finetune.config import EndpointConfig, ProbeConfig
-from chat_finetune.errors import DeadlineError, MissingError
+from chat_finetune.errors import DeadlineError, EndpointError, MissingError
 from chat_finetune.platform.errors import azure_errors
 from chat_finetune.refs import DeploymentStatus, EndpointStatus
 
@@ -81,6 +82,7 @@ class Endpoints:
         """Deploy a model and wait until its container is ready. No traffic goes to it yet.
 
         Raises:
+            EndpointError: the container did not come up.
             DeadlineError: it took longer than `config.deploy_timeout_seconds`.
         """
         wanted = ManagedOnlineDeployment(
@@ -101,6 +103,11 @@ class Endpoints:
             poller = self._client.online_deployments.begin_create_or_update(wanted)
             _finish(poller, f"deploy {name} to endpoint {endpoint}", config.deploy_timeout_seconds)
             return _deployment(self._client.online_deployments.get(name, endpoint))
+
+    def deployments(self, endpoint: str) -> tuple[DeploymentStatus, ...]:
+        """Everything that is deployed on an endpoint."""
+        with azure_errors(f"deployments of endpoint {endpoint}"):
+            return tuple(_deployment(found) for found in self._client.online_deployments.list(endpoint))
 
     def delete_deployment(self, endpoint: str, name: str) -> bool:
         """Delete an endpoint deployment; False when it was not there."""
@@ -125,7 +132,15 @@ def _finish(poller: LROPoller[object], subject: str, timeout_seconds: float) -> 
             f"{subject}: not done after {timeout_seconds:.0f} s.",
             "Look at the endpoint in Azure ML Studio; raise endpoint.deploy_timeout_seconds if it is slow.",
         )
-    poller.result()
+    try:
+        poller.result()
+    except HttpResponseError as error:
+        if poller.status() not in ("Failed", "Canceled"):
+            raise
+        raise EndpointError(
+            f"{subject} {poller.status().lower()}: {error.message}",
+            "Read the message and the container's log; what was served before is still served.",
+        ) from error
 
 
 def _probe(config: ProbeConfig) -> ProbeSettings:

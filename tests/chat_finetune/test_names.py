@@ -1,22 +1,19 @@
 """Names are valid for Azure ML whatever they are made of."""
 
 import re
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_finetune.names import deployment_name, endpoint_name, job_name, registered_model_name
-
-RUN = str(UUID(int=1))
+from chat_finetune.names import deployment_name, endpoint_name, job_name, model_version, registered_model_name
 
 
-@given(st.text(), st.text())
-def test_endpoint_deployment_and_job_names_are_valid(run_id, config_hash):
+@given(st.text())
+def test_endpoint_deployment_and_job_names_are_valid(run_id):
     for name in (endpoint_name(run_id), deployment_name(run_id)):
         assert re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]", name)
-    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}", job_name(run_id, config_hash))
+    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}", job_name(run_id))
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -26,13 +23,14 @@ def test_model_names_are_valid(model_name, source):
 
 @given(st.text(), st.text())
 def test_two_runs_share_no_name(one, other):
-    for name in (endpoint_name, deployment_name, lambda run: job_name(run, "c0ffee00")):
+    for name in (endpoint_name, deployment_name, job_name):
         assert (name(one) == name(other)) == (one == other)
 
 
-def test_a_run_that_resumes_with_another_configuration_is_another_job():
-    assert job_name(RUN, "c0ffee00") == job_name(RUN, "c0ffee00")
-    assert job_name(RUN, "c0ffee00") != job_name(RUN, "c0ffee01")
+def test_a_model_version_is_the_time_of_the_run_and_sorts_by_it():
+    earlier, later = "019ffb2d-0c00-7abc-8def-0123456789ab", "019ffb2d-0c01-7000-8000-000000000000"
+    assert model_version(earlier) == str(0x019FFB2D0C00)
+    assert int(model_version(earlier)) < int(model_version(later))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""The cluster that trains: found or created, after every check that costs nothing."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from chat_finetune.catalog import Catalog, load_catalog
+from chat_finetune.compute import check_cluster, check_finetune_size, check_inference_size, check_quota
+from chat_finetune.config import ComputeConfig, RetrainConfig
+from chat_finetune.errors import QuotaError
+from chat_finetune.foundation_model import allow_list
+from chat_finetune.refs import ClusterRef, ComputeRef, FoundationModelRef, UsageRef, VmSizeRef
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+
+def ensure_cluster(
+    platform: "Platform", config: RetrainConfig, model: FoundationModelRef, tags: dict[str, str]
+) -> ComputeRef:
+    """Check where to train and where to serve, then take the cluster or create it.
+
+    Serving is checked here too, since a refusal after hours of training comes too late.
+
+    Raises:
+        ComputeNotSuitableError: a VM size or the cluster cannot do it.
+        QuotaError: the quota does not cover it.
+    """
+    catalog, today = load_catalog(), datetime.now(UTC).date()
+    sizes, usages = platform.computes.vm_sizes(), platform.computes.usages()
+    serving = None
+    if config.endpoint.deploy:
+        serving = check_inference_size(config.endpoint.instance_type, model, sizes, today, catalog)
+        check_quota(serving, config.endpoint.instance_count, usages, "inference", catalog)
+    existing = platform.computes.find(config.compute.cluster)
+    wanted = existing.vm_size if existing else config.compute.vm_size
+    size = check_finetune_size(wanted, model, sizes, today, catalog)
+    cluster = existing or _create(platform, config.compute, size, usages, catalog, tags)
+    check_cluster(cluster)
+    spot = cluster.tier.lower() not in ("dedicated", "none")
+    return ComputeRef(
+        cluster=cluster.name,
+        vm_size=size.name,
+        gpu_count=size.gpu_count,
+        node_count=1,
+        created=existing is None,
+        tier=cluster.tier,
+        price_per_hour=size.spot_price_per_hour if spot else size.price_per_hour,
+        serving_price_per_hour=serving.price_per_hour if serving else None,
+        allow_list_source=allow_list(model, "finetune", catalog).source,
+    )
+
+
+def _create(
+    platform: "Platform",
+    config: ComputeConfig,
+    size: VmSizeRef,
+    usages: tuple[UsageRef, ...],
+    catalog: Catalog,
+    tags: dict[str, str],
+) -> ClusterRef:
+    """Dedicated first; spot only when it is allowed and quota, nothing else, refused dedicated."""
+    try:
+        check_quota(size, config.max_node_count, usages, "finetune", catalog)
+        return platform.computes.create(config, tags=tags)
+    except QuotaError:
+        if not config.allow_spot:
+            raise
+    return platform.computes.create(config, spot=True, tags=tags)

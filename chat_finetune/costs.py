@@ -1,0 +1,30 @@
+"""What the machine time of a run costs, at the prices that the workspace told."""
+
+from datetime import UTC, datetime
+
+from chat_finetune.refs import ComputeRef, CostRef, DeploymentRef, FinishedJobRef
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+def estimate_cost(job: FinishedJobRef, compute: ComputeRef, deployment: DeploymentRef | None) -> CostRef:
+    """Training: nodes × the job's time. Serving: instances × the time from deploying until now.
+
+    Retail, in USD: no discounts, storage, egress or taxes; the time that a node takes to start and
+    to be given back is Azure's, and not counted.
+    """
+    training_hours = compute.node_count * job.seconds / _SECONDS_PER_HOUR
+    serving_hours = 0.0
+    if deployment is not None:
+        served_seconds = (datetime.now(UTC) - deployment.billed_from).total_seconds()
+        serving_hours = deployment.instance_count * served_seconds / _SECONDS_PER_HOUR
+    return CostRef(
+        training_usd=_times(training_hours, compute.price_per_hour),
+        serving_usd=_times(serving_hours, compute.serving_price_per_hour),
+        training_node_hours=training_hours,
+        serving_instance_hours=serving_hours,
+    )
+
+
+def _times(hours: float, price_per_hour: float | None) -> float | None:
+    return None if price_per_hour is None else hours * price_per_hour

@@ -1,0 +1,56 @@
+"""What is submitted: the pipeline job of a run, and the tags of what comes out of it."""
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.dataset import PreparedDataset
+from chat_finetune.names import job_name
+from chat_finetune.parameters import ResolvedParameters, display_name
+from chat_finetune.refs import (
+    ComponentRef,
+    ComputeRef,
+    FinishedJobRef,
+    FoundationModelRef,
+    PipelineSpec,
+    RunRef,
+)
+from chat_finetune.tags import tags_of
+
+
+def pipeline_spec(
+    config: RetrainConfig,
+    run: RunRef,
+    model: FoundationModelRef,
+    component: ComponentRef,
+    parameters: ResolvedParameters,
+    dataset: PreparedDataset,
+    compute: ComputeRef,
+) -> PipelineSpec:
+    """The fine-tuning job of a run, whole: the same inputs give the same job."""
+    return PipelineSpec(
+        name=job_name(run.flow_run_id),
+        display_name=display_name(model.name, parameters.values, compute.gpu_count),
+        experiment_name=f"chat_completion_{model.name}",
+        registry=config.model.registry,
+        component=component,
+        foundation_model_id=model.id,
+        cluster=compute.cluster,
+        gpu_count=compute.gpu_count,
+        node_count=compute.node_count,
+        train_path=str(dataset.splits["train_sft"].path),
+        test_path=str(dataset.splits["test_sft"].path),
+        parameters=parameters.values,
+        tags={**tags_of(run), "data_sha256": dataset.content_sha256, "data_source": dataset.name},
+    )
+
+
+def lineage_tags(
+    run: RunRef, model: FoundationModelRef, dataset: PreparedDataset, job: FinishedJobRef
+) -> dict[str, str]:
+    """Tags that lead from a registered model back to everything it was made from."""
+    return {
+        **tags_of(run),
+        "job": job.name,
+        "data_source": dataset.name,
+        "data_revision": dataset.revision,
+        "data_sha256": dataset.content_sha256,
+        "base_model": model.id,
+    }

@@ -1,0 +1,88 @@
+"""From conversations to a tuned, tested model."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from chat_finetune.config import RetrainConfig, config_hash
+from chat_finetune.costs import estimate_cost
+from chat_finetune.names import deployment_name, endpoint_name, model_version, registered_model_name
+from chat_finetune.parameters import resolve_parameters
+from chat_finetune.refs import RetrainResult, RunRef
+from chat_finetune.settings import cache_dir
+from chat_finetune.submission import lineage_tags, pipeline_spec
+from tasks.clean_up import clean_up
+from tasks.create_endpoint import create_endpoint
+from tasks.deploy_endpoint import deploy_endpoint
+from tasks.download_data import download_data
+from tasks.look_up_model import look_up_model
+from tasks.poll_job import poll_job
+from tasks.register_model import register_model
+from tasks.review_metrics import review_metrics
+from tasks.shift_traffic import shift_traffic
+from tasks.smoke_test_endpoint import smoke_test_endpoint
+from tasks.submit_job import submit_job
+from tasks.validate_compute import validate_compute
+
+
+@flow(name="retrain", description="Fine-tune a chat model, and put it behind an endpoint if it is better.")
+def retrain(config: RetrainConfig) -> RetrainResult:
+    """Fine-tune a chat model on Azure Machine Learning, test it behind an endpoint, leave nothing billed.
+
+    Raises:
+        PermanentError: something that trying again cannot mend; what the run had created is deleted.
+    """
+    run = RunRef(flow_run_id=str(flow_run.id), config_hash=config_hash(config))
+    endpoint_of_run = config.endpoint.name or endpoint_name(run.flow_run_id)
+    try:
+        result = _retrain(config, run, endpoint_of_run)
+    except Exception:
+        clean_up(run, endpoint_of_run, keep_endpoint=False)
+        raise
+    kept = config.endpoint.keep or not config.endpoint.deploy
+    deleted = clean_up(run, endpoint_of_run, keep_endpoint=kept)
+    return result.model_copy(update={"deleted": (*result.deleted, *deleted)})
+
+
+def _retrain(config: RetrainConfig, run: RunRef, endpoint_of_run: str) -> RetrainResult:
+    data = download_data.submit(config.data, cache_dir())
+    model, component = look_up_model(config.model)
+    parameters = resolve_parameters(config.training, model, component)
+    compute = validate_compute(config, run, model)
+    dataset = data.result()
+
+    job = submit_job(pipeline_spec(config, run, model, component, parameters, dataset, compute))
+    creating = (
+        create_endpoint.submit(endpoint_of_run, config.endpoint, run) if config.endpoint.deploy else None
+    )
+    finished = poll_job(job, config.job)
+    evaluation = review_metrics(finished, config.review)
+    registered = register_model(
+        finished,
+        registered_model_name(model.name, config.data.source),
+        model_version(run.flow_run_id),
+        f"{model.name} tuned on {dataset.name}",
+        lineage_tags(run, model, dataset, finished),
+    )
+
+    deployment = smoke_test = None
+    replaced: tuple[str, ...] = ()
+    if creating is not None:
+        name = deployment_name(run.flow_run_id)
+        deployment = deploy_endpoint(creating.result(), name, registered, config.endpoint, run)
+        smoke_test = smoke_test_endpoint(deployment, dataset.splits["test_gen"].path, config)
+        if config.endpoint.keep or not deployment.endpoint.existed:
+            replaced = shift_traffic(deployment, dataset.splits["test_gen"].path, config)
+    return RetrainResult(
+        run=run,
+        foundation_model=model,
+        dataset=dataset,
+        compute=compute,
+        job=finished,
+        parameter_changes=parameters.changes,
+        evaluation=evaluation,
+        model=registered,
+        endpoint=deployment.endpoint if deployment else None,
+        smoke_test=smoke_test,
+        estimated_cost=estimate_cost(finished, compute, deployment),
+        deleted=replaced,
+    )

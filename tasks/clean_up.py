@@ -1,0 +1,18 @@
+"""Nothing billed stays that was not asked for."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.refs import RunRef
+from chat_finetune.retention import clean_up_run
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="clean up", **RETRIES)
+def clean_up(run: RunRef, endpoint_name: str, *, keep_endpoint: bool) -> tuple[str, ...]:
+    """Cancel the run's job if it still runs, and delete the endpoint unless it is kept."""
+    from chat_finetune.platform import connect
+
+    deleted = clean_up_run(connect(), run.flow_run_id, endpoint_name, keep_endpoint=keep_endpoint)
+    for what in deleted:
+        get_run_logger().info("deleted %s", what)
+    return deleted

@@ -1,0 +1,18 @@
+"""The endpoint: made while the job trains, since it is free as long as it is empty."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.config import EndpointConfig
+from chat_finetune.deployment import ensure_endpoint
+from chat_finetune.refs import EndpointRef, RunRef
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="create endpoint {name}", **RETRIES)
+def create_endpoint(name: str, config: EndpointConfig, run: RunRef) -> EndpointRef:
+    """Take the endpoint of that name, or create it."""
+    from chat_finetune.platform import connect
+
+    endpoint = ensure_endpoint(connect(), name, config, run)
+    get_run_logger().info("%s is there: %s", endpoint.name, endpoint.scoring_uri)
+    return endpoint

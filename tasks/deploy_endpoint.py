@@ -1,0 +1,20 @@
+"""The model on a machine, beside whatever serves now."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.config import EndpointConfig
+from chat_finetune.deployment import deploy_once
+from chat_finetune.refs import DeploymentRef, EndpointRef, ModelRef, RunRef
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="deploy {name} to {endpoint.name}", **RETRIES)
+def deploy_endpoint(
+    endpoint: EndpointRef, name: str, model: ModelRef, config: EndpointConfig, run: RunRef
+) -> DeploymentRef:
+    """Deploy the model and wait until it is ready. No traffic moves."""
+    from chat_finetune.platform import connect
+
+    deployment = deploy_once(connect(), endpoint, name, model, config, run)
+    get_run_logger().info("%s is ready on %s", deployment.name, deployment.instance_type)
+    return deployment

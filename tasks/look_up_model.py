@@ -1,0 +1,16 @@
+"""The foundation model, and the component that tunes it."""
+
+from prefect import task
+
+from chat_finetune.config import ModelConfig
+from chat_finetune.refs import ComponentRef, FoundationModelRef
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="look up {config.name}", **RETRIES)
+def look_up_model(config: ModelConfig) -> tuple[FoundationModelRef, ComponentRef]:
+    """Find the foundation model and the training component in the registry."""
+    from chat_finetune.platform import connect
+
+    registry = connect().registry(config.registry)
+    return registry.foundation_model(config.name, config.version), registry.component(config.component)

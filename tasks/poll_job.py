@@ -1,0 +1,16 @@
+"""Waiting for the job, by its own status."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.config import JobConfig
+from chat_finetune.jobs import wait_until_ended
+from chat_finetune.refs import FinishedJobRef, JobRef
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="poll {job.name}", **RETRIES)
+def poll_job(job: JobRef, config: JobConfig) -> FinishedJobRef:
+    """Wait until the job has ended; its steps and their logs are told as they happen."""
+    from chat_finetune.platform import connect
+
+    return wait_until_ended(connect(), job, config, get_run_logger().info)

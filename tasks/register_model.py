@@ -1,0 +1,19 @@
+"""The trained model as a version that leads back to where it came from."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.refs import FinishedJobRef, ModelRef
+from chat_finetune.registration import register_once
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="register {name}:{version}", **RETRIES)
+def register_model(
+    job: FinishedJobRef, name: str, version: str, description: str, tags: dict[str, str]
+) -> ModelRef:
+    """Register the job's trained model, or take the version of an earlier attempt."""
+    from chat_finetune.platform import connect
+
+    model = register_once(connect(), job, name=name, version=version, description=description, tags=tags)
+    get_run_logger().info("registered %s:%s", model.name, model.version)
+    return model

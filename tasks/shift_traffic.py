@@ -1,0 +1,21 @@
+"""All requests to the deployment that answered."""
+
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.deployment import promote, prove_traffic
+from chat_finetune.refs import DeploymentRef
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="shift traffic to {deployment.name}", **RETRIES)
+def shift_traffic(deployment: DeploymentRef, rows: Path, config: RetrainConfig) -> tuple[str, ...]:
+    """Move traffic, prove that it arrives, and delete the deployments that this one replaces."""
+    from chat_finetune.platform import connect
+
+    platform = connect()
+    replaced = promote(platform, deployment, lambda: prove_traffic(platform, deployment, rows, config))
+    get_run_logger().info("%s answers every request", deployment.name)
+    return replaced

@@ -1,0 +1,25 @@
+"""Can it train, and can it serve? Asked before a cent is spent."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.clusters import ensure_cluster
+from chat_finetune.config import RetrainConfig
+from chat_finetune.refs import ComputeRef, FoundationModelRef, RunRef
+from chat_finetune.tags import tags_of
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="validate {config.compute.cluster}", **RETRIES)
+def validate_compute(config: RetrainConfig, run: RunRef, model: FoundationModelRef) -> ComputeRef:
+    """Check VM sizes, quota and cluster against the model; create the cluster if it is missing."""
+    from chat_finetune.platform import connect
+
+    compute = ensure_cluster(connect(), config, model, tags_of(run))
+    get_run_logger().info(
+        "%s: %s with %d GPU a node, allowed by the model's %s",
+        compute.cluster,
+        compute.vm_size,
+        compute.gpu_count,
+        compute.allow_list_source,
+    )
+    return compute
