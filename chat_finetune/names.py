@@ -14,15 +14,15 @@ _MAX_MODEL_NAME_CHARS = 255
 
 def job_name(flow_run_id: str) -> str:
     """The job of a flow run. A resumed run has the same, and adopts the job that it finds."""
-    return f"retrain-{_digest(flow_run_id, 16)}"
+    return f"retrain-{_digest(flow_run_id)}"
 
 
 def endpoint_name(flow_run_id: str) -> str:
-    return f"chat-finetune-{_digest(flow_run_id, 16)}"
+    return f"chat-finetune-{_digest(flow_run_id)}"
 
 
 def deployment_name(flow_run_id: str) -> str:
-    return f"run-{_digest(flow_run_id, 16)}"
+    return f"run-{_digest(flow_run_id)}"
 
 
 def registered_model_name(foundation_model_name: str, data_source: str) -> str:
@@ -48,5 +48,5 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
 
 
-def _digest(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+def _digest(flow_run_id: str) -> str:
+    return hashlib.sha256(flow_run_id.encode()).hexdigest()[:16]
