@@ -1,0 +1,312 @@
+"""Jobs as processes: walks every step through its states, in dependency order, and picks up after a restart.
+
+Every function is *start or attach*: run again on a step that is running, it waits for it; on one that has
+ended, it says how. A restart therefore just runs every unfinished job again.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azureml_local import staging, supervisor
+from azureml_local.identity import Identity
+from azureml_local.lifecycle import Pace
+from azureml_local.models import State
+from azureml_local.nodes import Lease, Nodes
+from azureml_local.pipelines import Step
+from azureml_local.responses import ServiceError
+from azureml_local.runs import Runs, Status
+from azureml_local.staging import Places
+from azureml_local.tracking import Tracking
+
+log = logging.getLogger("azureml_local.jobs")
+
+_POLL_SECONDS = 0.05
+_LOG_TAIL_BYTES = 2000
+_EXECUTION_LOG = "logs/azureml/executionlogs.txt"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What jobs of this instance get beside their own: addresses, credentials, and whose end is theirs."""
+
+    environment: Mapping[str, str]
+    identity: Identity
+    temporary: bool
+
+
+class Executor:
+    """Runs the jobs of one instance."""
+
+    def __init__(
+        self,
+        state: State,
+        runs: Runs,
+        nodes: Nodes,
+        places: Places,
+        tracking: Tracking,
+        pace: Pace,
+        surroundings: Surroundings,
+    ) -> None:
+        self._state = state
+        self._runs = runs
+        self._nodes = nodes
+        self._places = places
+        self._tracking = tracking
+        self._pace = pace
+        self._surroundings = surroundings
+        self._roots: dict[str, asyncio.Task[None]] = {}
+        self._processes: dict[str, Any] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def submit(self, steps: Sequence[Step]) -> None:
+        """Run a job: its root first, then all its steps, whose runs must exist."""
+        for step in steps:
+            self._state.put("steps", step.name, step.document())
+        self._tracking.begin()
+        self._start(steps[0])
+
+    def recover(self) -> None:
+        """After a restart: run on what had not ended."""
+        for _, document in self._state.all("steps"):
+            step = Step.load(document)
+            if step.parent is None and not self._runs.status(step.name).is_final:
+                self._tracking.begin()
+                self._start(step)
+
+    def cancel(self, name: str) -> None:
+        """Ask a job to end; it is Canceled when its processes are gone."""
+        for step in self._tree(name):
+            self._runs.advance(step.name, Status.CANCEL_REQUESTED)
+        task = self._roots.get(name)
+        if task is not None:
+            task.cancel()
+
+    async def ended(self, name: str) -> None:
+        """Wait until the job is over."""
+        task = self._roots.get(name)
+        if task is not None:
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        """Stop watching. Processes of a temporary instance end now, others go on and are found again."""
+        self._closing = True
+        tasks = [*self._roots.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._surroundings.temporary:
+            await asyncio.gather(*(self._end(name) for name in list(self._processes)))
+
+    def _start(self, root: Step) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_root(root))
+        self._roots[root.name] = task
+        task.add_done_callback(lambda _: self._roots.pop(root.name, None))
+
+    async def _run_root(self, root: Step) -> None:
+        try:
+            if self._runs.status(root.name) is Status.CANCEL_REQUESTED:
+                await self._cancel_tree(root.name)
+            else:
+                await self._run(root)
+        except asyncio.CancelledError:
+            if self._closing:
+                raise
+            await self._cancel_tree(root.name)
+        except Exception as error:
+            # The boundary of a job: a fault of ours fails this job, in words, and no other.
+            log.exception("job %s", root.name)
+            await self._cancel_tree(root.name, but=root.name)
+            self._finish(root, Status.FAILED, {"code": "SystemError", "message": repr(error)})
+
+    async def _run(self, step: Step) -> Status:
+        status = self._runs.status(step.name)
+        if status.is_final:
+            return status
+        if step.type == "pipeline":
+            return await self._run_pipeline(step)
+        return await self._run_command(step)
+
+    async def _run_command(self, step: Step) -> Status:
+        folder = self._folder(step.name)
+        async with self._nodes.lease(step.compute, step.instance_count) as lease:
+            if not supervisor.was_started(folder):
+                try:
+                    await self._launch(step, folder, lease)
+                except ServiceError as error:
+                    return self._finish(step, Status.FAILED, {"code": error.code, "message": error.message})
+            self._runs.advance(step.name, Status.RUNNING)
+            record = await self._exit_record(step.name)
+            self._runs.advance(step.name, Status.FINALIZING)
+            await asyncio.sleep(self._pace.seconds("job.finalize"))
+        if record is None:
+            message = "The job's process disappeared without an exit code; it may have been killed."
+            return self._finish(step, Status.FAILED, {"code": "SystemError", "message": message})
+        if record["exit_code"] != 0:
+            return self._finish(step, Status.FAILED, self._failure(step, record))
+        self._runs.publish(step)
+        return self._finish(step, Status.COMPLETED)
+
+    async def _launch(self, step: Step, folder: Path, lease: Lease) -> None:
+        self._runs.advance(step.name, Status.STARTING)
+        if lease.is_provisioning:
+            self._runs.advance(step.name, Status.PROVISIONING)
+            await lease.granted()
+        self._runs.advance(step.name, Status.PREPARING)
+        command, work = await staging.stage(step, folder, self._places)
+        await asyncio.sleep(self._pace.seconds("job.prepare"))
+        if not lease.is_granted:
+            self._runs.advance(step.name, Status.QUEUED)
+            await lease.granted()
+        run = self._runs.get(step.name) or {}
+        self._processes[step.name] = supervisor.start(
+            folder,
+            command,
+            cwd=work,
+            log=staging.log_path(self._places.blobs, step.name),
+            environment=staging.environment(
+                step,
+                run["experimentName"],
+                {
+                    **self._surroundings.environment,
+                    "MLFLOW_TRACKING_TOKEN": self._surroundings.identity.token(),
+                },
+            ),
+            with_parent=self._surroundings.temporary,
+        )
+
+    async def _run_pipeline(self, step: Step) -> Status:
+        self._runs.advance(step.name, Status.PREPARING)
+        children = [child for child in self._tree(step.name) if child.parent == step.name]
+        self._runs.advance(step.name, Status.RUNNING)
+        ended: dict[str, Status] = {}
+        running: dict[asyncio.Task[Status], Step] = {}
+        waiting = list(children)
+        try:
+            while waiting or running:
+                for child in [c for c in waiting if all(ended.get(n) is Status.COMPLETED for n in c.needs)]:
+                    waiting.remove(child)
+                    self._note(step, f"Submitting step '{child.display_name}', run id is {child.name}.")
+                    running[asyncio.get_running_loop().create_task(self._run(child))] = child
+                if not running:
+                    break  # what still waits, waits for a step that failed
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    child = running.pop(task)
+                    ended[child.name] = task.result()
+                    self._note(
+                        step, f"Step '{child.display_name}', run id {child.name}: {ended[child.name]}."
+                    )
+                failed = any(status is not Status.COMPLETED for status in ended.values())
+                if failed and not step.continue_on_step_failure:
+                    break
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        for child in [*running.values(), *waiting]:
+            await self._cancel_tree(child.name)
+        self._note(step, "Finishing experiment: no runs left and nothing to schedule.")
+        failures = [child for child in children if ended.get(child.name) is Status.FAILED]
+        if failures or waiting:
+            return self._finish(step, Status.FAILED, self._failed_children(failures))
+        self._runs.publish(step)
+        return self._finish(step, Status.COMPLETED)
+
+    async def _exit_record(self, name: str) -> dict[str, Any] | None:
+        """What the step's supervisor wrote at the end; None when it went without a word."""
+        folder = self._folder(name)
+        while True:
+            is_gone = self._is_gone(name)  # asked first: the record is written before the supervisor goes
+            record = supervisor.exit_record(folder)
+            if record is not None and is_gone:
+                self._processes.pop(name, None)
+                return record
+            if is_gone:
+                return None
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _is_gone(self, name: str) -> bool:
+        process = self._processes.get(name)
+        if process is not None:
+            return process.poll() is not None
+        return not supervisor.is_alive(self._folder(name))
+
+    async def _end(self, name: str) -> None:
+        """End a step's processes, and wait until they are gone."""
+        folder = self._folder(name)
+        while not self._is_gone(name) and not supervisor.is_alive(folder):
+            await asyncio.sleep(_POLL_SECONDS)  # it has only just been started
+        supervisor.end(folder)
+        await self._exit_record(name)
+
+    async def _cancel_tree(self, name: str, but: str | None = None) -> None:
+        for step in reversed(self._tree(name)):
+            if not self._runs.status(step.name).is_final and step.name != but:
+                await self._end(step.name)
+                self._finish(step, Status.CANCELED)
+
+    def _tree(self, name: str) -> list[Step]:
+        """The job and everything below it, parents before children."""
+        found: dict[str, Step] = {}
+        for key, document in self._state.all("steps"):
+            if key == name or document["parent"] in found:
+                found[key] = Step.load(document)
+        return list(found.values())
+
+    def _finish(self, step: Step, status: Status, error: dict[str, Any] | None = None) -> Status:
+        reached = self._runs.advance(step.name, status, error)
+        task = asyncio.get_running_loop().create_task(self._tell_mlflow(step.name))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return reached
+
+    async def _tell_mlflow(self, name: str) -> None:
+        try:
+            await self._tracking.finish(name)
+        except Exception:
+            # The job has ended as it ended; that MLflow does not know is for the log.
+            log.exception("MLflow was not told of the end of %s", name)
+
+    def _failure(self, step: Step, record: dict[str, Any]) -> dict[str, Any]:
+        """Azure ML's words for a command that failed, and the end of its log."""
+        path = staging.log_path(self._places.blobs, step.name)
+        text = path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace") if path.is_file() else ""
+        message = (
+            f"Execution failed. User process '/bin/bash' exited with status code {record['exit_code']}. "
+            f"Please check log file 'user_logs/std_log.txt' for error details. Error: {text.strip()}"
+        )
+        return {"code": "UserError", "message": message, "messageFormat": "{Message}", "details": []}
+
+    def _failed_children(self, failures: Sequence[Step]) -> dict[str, Any]:
+        """Azure ML's words for a pipeline that failed; what each step said is in the details."""
+        names = ", ".join(f"/{step.display_name}" for step in failures)
+        details = []
+        for step in failures:
+            error = ((self._runs.get(step.name) or {}).get("error") or {}).get("error") or {}
+            details.append(
+                {"code": error.get("code"), "message": error.get("message"), "target": step.display_name}
+            )
+        said = " ".join(f"{detail['target']}: {detail['message']}" for detail in details)
+        message = (
+            f"Pipeline has failed child jobs. Failed nodes: {names}. For more details and logs, please go to"
+            f" the job detail page and check the child jobs. {said}"
+        )
+        return {"code": "UserError", "message": message.strip(), "target": names, "details": details}
+
+    def _note(self, pipeline: Step, text: str) -> None:
+        """A line in the pipeline's execution log and in those of the pipelines around it."""
+        now = dt.datetime.now(dt.UTC)
+        for name in dict.fromkeys((pipeline.name, pipeline.root)):
+            path = staging.artifacts(self._places.blobs, name) / _EXECUTION_LOG
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(f"[{now:%Y-%m-%d %H:%M:%SZ}] {text}\n")
+
+    def _folder(self, name: str) -> Path:
+        return self._state.root / "jobs" / name
