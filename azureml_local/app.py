@@ -1,6 +1,5 @@
 """The service: what one instance is made of, and the one place every request passes through."""
 
-import asyncio
 import datetime as dt
 import logging
 import re
@@ -12,12 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from azureml_local import storage
 from azureml_local.blobs import Blobs
+from azureml_local.executor import Executor, Surroundings
 from azureml_local.identity import Identity
 from azureml_local.lifecycle import Operations, Pace
 from azureml_local.models import State
+from azureml_local.nodes import Nodes
 from azureml_local.registry import Registry
 from azureml_local.responses import ServiceError, error_response
+from azureml_local.runs import Runs
+from azureml_local.staging import Places
+from azureml_local.tracking import Tracking
 from azureml_local.urls import ROUTES, Route, Router
 
 log = logging.getLogger("azureml_local")
@@ -40,6 +45,11 @@ class Service:
     as_of: dt.date
     temporary: bool
     environment: dict[str, str]
+    runs: Runs
+    nodes: Nodes
+    places: Places
+    tracking: Tracking
+    executor: Executor
 
     @classmethod
     def open(
@@ -53,25 +63,38 @@ class Service:
         temporary: bool,
     ) -> "Service":
         state = State(root)
+        identity, blobs, registry = Identity(state), Blobs(state), Registry(registry_folder, as_of)
+        runs, nodes, tracking = Runs(state), Nodes(state, pace), Tracking(state, blobs)
+        places = Places(state, blobs, registry)
+        surroundings = Surroundings(environment, identity, temporary)
         return cls(
             state=state,
             operations=Operations(state, pace),
             pace=pace,
-            identity=Identity(state),
-            blobs=Blobs(state),
-            registry=Registry(registry_folder, as_of),
+            identity=identity,
+            blobs=blobs,
+            registry=registry,
             as_of=as_of,
             temporary=temporary,
             environment=environment,
+            runs=runs,
+            nodes=nodes,
+            places=places,
+            tracking=tracking,
+            executor=Executor(state, runs, nodes, places, tracking, pace, surroundings),
         )
 
     async def start(self) -> None:
         """Bring back what a stopped instance left: operations, jobs, deployments."""
-        self.operations.recover({})
+        self.operations.recover({"job.cancel": self.executor.ended})
+        self.executor.recover()
 
     async def stop(self) -> None:
         """End what this instance runs, and let the state go."""
         await self.operations.close()
+        await self.executor.close()
+        await self.nodes.close()
+        await self.tracking.close()
         self.state.close()
 
 
@@ -83,9 +106,6 @@ class App:
         self._router = Router(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
         if scope["type"] != "http":
             raise ValueError(f"only HTTP is spoken here, not {scope['type']}")
         request = Request(scope, receive)
@@ -101,12 +121,12 @@ class App:
         try:
             return await self._answer(request)
         except ServiceError as error:
-            return error_response(error)
+            return _rendered(request, error)
         except Exception:
             # The process boundary: a fault of ours is one failed request, with its traceback in the log.
             log.exception("%s %s", request.method, request.scope["path"])
-            return error_response(
-                ServiceError(500, "InternalServerError", "An internal server error occurred.")
+            return _rendered(
+                request, ServiceError(500, "InternalServerError", "An internal server error occurred.")
             )
 
     async def _answer(self, request: Request) -> Response:
@@ -125,10 +145,7 @@ class App:
         request.scope["path_params"] = parameters
         return await route.handler(self._service, request)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self._service.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await asyncio.shield(self._service.stop())
-        await send({"type": "lifespan.shutdown.complete"})
+
+def _rendered(request: Request, error: ServiceError) -> Response:
+    in_storage = ".blob." in request.headers.get("host", "")
+    return storage.error_response(error) if in_storage else error_response(error)

@@ -4,10 +4,16 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from azureml_local.models import State
 from azureml_local.responses import ServiceError
+
+if TYPE_CHECKING:
+    from azureml_local.app import Service
 
 # Seconds a phase takes on Azure: round figures from Microsoft's documentation and common reports, to rehearse
 # waits with. Not measured.
@@ -20,6 +26,7 @@ _AZURE_SECONDS = {
     "job.prepare": 120.0,
     "job.finalize": 20.0,
     "job.cancel": 30.0,
+    "job.delete": 5.0,
     "endpoint.create": 60.0,
     "endpoint.update": 30.0,
     "endpoint.delete": 60.0,
@@ -54,7 +61,7 @@ class Pace:
 
     @property
     def poll_headers(self) -> dict[str, str]:
-        """When to ask again: by the swagger Retry-After is 10 to 600 seconds; the SDK reads milliseconds too."""
+        """When to ask again. The swagger allows Retry-After 10 to 600; clients read milliseconds too."""
         return {"Retry-After": "10"} if self.name == "azure" else {"x-ms-retry-after-ms": "100"}
 
 
@@ -166,3 +173,26 @@ class Operations:
 
 def _bind(again: Callable[[str], Awaitable[None]], subject: str) -> Work:
     return lambda: again(subject)
+
+
+async def operation_status(service: "Service", request: Request) -> Response:
+    """Get the status of a long-running operation (Azure-AsyncOperation)."""
+    operation = _known(service, request)
+    body = {"id": request.url.path, "name": operation.id, "status": operation.status}
+    error = {} if operation.error is None else {"error": operation.error}
+    return JSONResponse(body | error, headers=dict(operation.poll_headers))
+
+
+async def operation_result(service: "Service", request: Request) -> Response:
+    """Get the result of a long-running operation (Location): 202 until there is one."""
+    operation = _known(service, request)
+    if operation.error is not None:
+        return JSONResponse({"error": operation.error}, 409)
+    return Response(b"", 202 if operation.status == "InProgress" else 200, dict(operation.poll_headers))
+
+
+def _known(service: "Service", request: Request) -> Operation:
+    operation = service.operations.get(request.path_params["operation"])
+    if operation is None:
+        raise ServiceError(404, "NotFound", f"Operation {request.path_params['operation']} was not found.")
+    return operation

@@ -2,7 +2,8 @@
 
 A handler is ``async def handler(service: Service, request: Request) -> Response``; the first line of its
 docstring is what the generated page of operations says about the route. First match wins, so a fixed path
-stands before a template that would swallow it. ``{name}`` takes one path segment, ``{name:path}`` the rest.
+stands before a template that would swallow it. ``{name}`` takes one path segment, ``{name:path}`` the rest,
+``{name:a|b}`` one of these words, in any case, and gives it in lower case.
 """
 
 import re
@@ -12,6 +13,19 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from azureml_local import (
+    assets,
+    computes,
+    identity,
+    jobs,
+    lifecycle,
+    registry_api,
+    run_history,
+    storage,
+    tracking,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -37,7 +51,7 @@ HISTORY = "/history/v1.0" + WORKSPACE
 
 @dataclass(frozen=True)
 class Route:
-    """One line of the table; ``anonymous`` asks for no bearer token (blobs and scoring check their own keys)."""
+    """One line of the table; ``anonymous`` asks for no bearer token (blobs and scoring check keys)."""
 
     host: str
     method: str
@@ -50,7 +64,87 @@ class Route:
         return (self.handler.__doc__ or "").strip().partition("\n")[0]
 
 
-ROUTES: tuple[Route, ...] = ()
+_KIND = "/{kind:codes|components|data|environments|models}"
+_VERSION = _KIND + "/{name}/versions/{version}"
+_DATA = "/data/v1.0" + WORKSPACE
+_MODELS = "/modelregistry/v1.0" + WORKSPACE
+_OPENID = "/{tenant}/v2.0/.well-known/openid-configuration"
+
+ROUTES: tuple[Route, ...] = (
+    # --- sign-in
+    Route(LOGIN, "POST", "/{tenant}/oauth2/v2.0/token", identity.token, anonymous=True),
+    Route(LOGIN, "GET", "/common/discovery/instance", identity.instance_discovery, anonymous=True),
+    Route(LOGIN, "GET", _OPENID, identity.openid_configuration, anonymous=True),
+    # --- long-running operations
+    Route(ARM, "GET", REGION + "/mfeOperationsStatus/{operation}", lifecycle.operation_status),
+    Route(ARM, "GET", REGION + "/mfeOperationResults/{operation}", lifecycle.operation_result),
+    # --- workspace and datastores
+    Route(ARM, "GET", SUBSCRIPTION + "/workspaces", workspace.list_all),
+    Route(ARM, "GET", GROUP + "/workspaces", workspace.list_all),
+    Route(ARM, "GET", WORKSPACE, workspace.get),
+    Route(ARM, "POST", WORKSPACE + "/listKeys", workspace.list_keys),
+    Route(ARM, "GET", WORKSPACE + "/connections", workspace.list_connections),
+    Route(ARM, "GET", WORKSPACE + "/datastores", workspace.list_datastores),
+    Route(ARM, "GET", WORKSPACE + "/datastores/{datastore}", workspace.get_datastore),
+    Route(ARM, "POST", WORKSPACE + "/datastores/{datastore}/listSecrets", workspace.list_secrets),
+    Route(API, "GET", "/discovery", workspace.discovery, anonymous=True),
+    # --- computes, sizes, quota
+    Route(ARM, "GET", REGION + "/vmSizes", computes.list_sizes),
+    Route(ARM, "GET", REGION + "/usages", computes.list_usages),
+    Route(ARM, "GET", REGION + "/quotas", computes.list_quotas),
+    Route(ARM, "GET", WORKSPACE + "/computes", computes.list_all),
+    Route(ARM, "GET", WORKSPACE + "/computes/{compute}", computes.get),
+    Route(ARM, "PUT", WORKSPACE + "/computes/{compute}", computes.put),
+    Route(ARM, "PATCH", WORKSPACE + "/computes/{compute}", computes.patch),
+    Route(ARM, "DELETE", WORKSPACE + "/computes/{compute}", computes.delete),
+    Route(ARM, "POST", WORKSPACE + "/computes/{compute}/listNodes", computes.list_nodes),
+    # --- versioned assets of the workspace
+    Route(ARM, "GET", WORKSPACE + _KIND, assets.list_containers),
+    Route(ARM, "GET", WORKSPACE + _KIND + "/{name}", assets.get_container),
+    Route(ARM, "PUT", WORKSPACE + _KIND + "/{name}", assets.put_container),
+    Route(ARM, "GET", WORKSPACE + _KIND + "/{name}/versions", assets.list_versions),
+    Route(ARM, "GET", WORKSPACE + _VERSION, assets.get_version),
+    Route(ARM, "PUT", WORKSPACE + _VERSION, assets.put_version),
+    Route(ARM, "DELETE", WORKSPACE + _VERSION, assets.delete_version),
+    Route(ARM, "POST", WORKSPACE + _VERSION + "/startPendingUpload", assets.start_pending_upload),
+    # --- jobs and their runs
+    Route(ARM, "GET", WORKSPACE + "/jobs", jobs.list_all),
+    Route(ARM, "GET", WORKSPACE + "/jobs/{job}", jobs.get),
+    Route(ARM, "PUT", WORKSPACE + "/jobs/{job}", jobs.put),
+    Route(ARM, "DELETE", WORKSPACE + "/jobs/{job}", jobs.delete),
+    Route(ARM, "POST", WORKSPACE + "/jobs/{job}/cancel", jobs.cancel),
+    Route(API, "GET", HISTORY + "/runs/{run}", run_history.get_run),
+    Route(API, "GET", HISTORY + "/runs/{run}/details", run_history.get_details),
+    Route(API, "GET", HISTORY + "/runs/{run}/children", run_history.get_children),
+    Route(API, "PATCH", HISTORY + "/experiments/{experiment}/runs/{run}", run_history.patch_run),
+    Route(API, "POST", HISTORY + "/rundata", run_history.get_run_data),
+    Route(API, "POST", _DATA + "/dataversion/batchGetResolvedUris", run_history.resolve_data),
+    Route(API, "POST", _MODELS + "/models/batchGetResolvedUris", run_history.resolve_models),
+    # --- MLflow
+    *(
+        Route(API, method, "/mlflow/{version:v1.0|v2.0}" + WORKSPACE + "/{path:path}", tracking.proxy)
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    ),
+    # --- the registry
+    Route(API, "GET", "/registrymanagement/v1.0/registries/{registry}/discovery", registry_api.discovery),
+    Route(API, "GET", REGISTRY + "/environments/{name}/versions/{version}", registry_api.get_environment),
+    Route(API, "GET", REGISTRY + "/{kind:components|models}", registry_api.list_assets),
+    Route(API, "GET", REGISTRY + "/{kind:components|models}/{name}", registry_api.get_asset),
+    Route(API, "GET", REGISTRY + "/{kind:components|models}/{name}/versions", registry_api.list_versions),
+    Route(
+        API, "GET", REGISTRY + "/{kind:components|models}/{name}/versions/{version}", registry_api.get_version
+    ),
+    Route(API, "POST", REGISTRY + "/datarefs/{name}/versions/{version}", registry_api.data_reference),
+    # --- the storage account
+    Route(BLOB, "GET", "/{container}", storage.get_container, anonymous=True),
+    Route(BLOB, "HEAD", "/{container}", storage.get_container, anonymous=True),
+    Route(BLOB, "PUT", "/{container}", storage.put_container, anonymous=True),
+    Route(BLOB, "DELETE", "/{container}", storage.delete_container, anonymous=True),
+    Route(BLOB, "GET", "/{container}/{name:path}", storage.get_blob, anonymous=True),
+    Route(BLOB, "HEAD", "/{container}/{name:path}", storage.get_blob, anonymous=True),
+    Route(BLOB, "PUT", "/{container}/{name:path}", storage.put_blob, anonymous=True),
+    Route(BLOB, "DELETE", "/{container}/{name:path}", storage.delete_blob, anonymous=True),
+)
 
 
 class Router:
@@ -68,15 +162,23 @@ class Router:
                 continue
             host_match, path_match = host_pattern.fullmatch(host), path_pattern.fullmatch(path)
             if host_match and path_match:
-                return route, host_match.groupdict() | path_match.groupdict()
+                return route, host_match.groupdict() | _parameters(path_match, route.path)
         return None
 
 
+def _parameters(match: re.Match[str], template: str) -> dict[str, str]:
+    """Path parameters; choices in lower case, since ARM's fixed words may come in any."""
+    return {
+        name: value.lower() if f"{{{name}:" in template and f"{{{name}:path}}" not in template else value
+        for name, value in match.groupdict().items()
+    }
+
+
 def _pattern(template: str, one: str) -> re.Pattern[str]:
-    parts = re.split(r"{(\w+)(:path)?}", template)
+    """A template as a pattern in which ``{name}`` matches ``one``."""
     regex = ""
-    for fixed, name, rest in zip(parts[0::3], [*parts[1::3], None], [*parts[2::3], None], strict=True):
+    for fixed, name, choice in re.findall(r"([^{]*)(?:{(\w+)(?::([^}]+))?})?", template):
         regex += re.escape(fixed)
-        if name is not None:
-            regex += f"(?P<{name}>{'.*' if rest else one})"
+        if name:
+            regex += f"(?P<{name}>{'.*' if choice == 'path' else choice or one})"
     return re.compile(regex, re.IGNORECASE)

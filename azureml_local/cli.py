@@ -1,0 +1,229 @@
+"""``azureml-local``: start an instance, run a command inside one, look at one, empty one."""
+
+import argparse
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from azureml_local.instance import Settings, facts, is_running, running
+from azureml_local.lifecycle import Pace
+from azureml_local.status import report
+
+_REGISTRY = Path(__file__).parent.parent / "registry"
+# All that an instance writes into its state folder: what `reset` removes, and nothing else.
+_WRITTEN = ("blobs", "deployments", "jobs", "logs", "mlflow", "staging", "tls", "instance.json")
+_STOP_SECONDS = 30.0
+
+
+class CommandError(Exception):
+    """What the user must know to do better, in one sentence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command's exit code; ``run`` passes on that of its command (128 + signal when killed by one)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.act(parsed)
+    except (CommandError, RuntimeError) as error:
+        print(f"azureml-local: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def up(parsed: argparse.Namespace) -> int:
+    with _settings(parsed) as settings:
+        _log_to(settings.root, sys.stderr)
+        asyncio.run(_serve(settings))
+    return 0
+
+
+def run(parsed: argparse.Namespace) -> int:
+    command = parsed.command[1:] if parsed.command[:1] == ["--"] else parsed.command
+    if not command:
+        raise CommandError("no command to run: azureml-local run [options] -- COMMAND [arguments]")
+    with _settings(parsed) as settings:
+        _log_to(settings.root)
+        return asyncio.run(_run_inside(settings, command))
+
+
+def env(parsed: argparse.Namespace) -> int:
+    found = facts(parsed.state)
+    if found is None or not is_running(found):
+        raise CommandError(
+            f"no instance is running on {parsed.state}; start one: azureml-local up --state {parsed.state}"
+        )
+    print(_exports(found["environment"]))
+    return 0
+
+
+def status(parsed: argparse.Namespace) -> int:
+    _require_state(parsed.state)
+    print(report(parsed.state))
+    return 0
+
+
+def reset(parsed: argparse.Namespace) -> int:
+    _require_state(parsed.state)
+    found = facts(parsed.state)
+    if found is not None and is_running(found):
+        if not parsed.force:
+            raise CommandError(
+                f"an instance is running on {parsed.state} (pid {found['pid']}); stop it, or use --force"
+            )
+        os.kill(found["pid"], signal.SIGTERM)
+        _wait_until_stopped(found)
+    for entry in (*(parsed.state / name for name in _WRITTEN), *parsed.state.glob("state.db*")):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    print(f"{parsed.state} is empty.")
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as service:
+        print(_exports(service.environment))
+        where = "temporary state" if settings.temporary else f"state in {settings.root}"
+        print(
+            f"# ready: {service.environment['HTTPS_PROXY']}, Azure as of {settings.as_of}, {where}",
+            flush=True,
+        )
+        await stop.wait()
+
+
+async def _run_inside(settings: Settings, command: list[str]) -> int:
+    async with running(settings) as service:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, env={**os.environ, **service.environment}
+            )
+        except OSError as error:
+            raise CommandError(f"cannot run {command[0]}: {error.strerror}") from error
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, _pass_on, process, number)
+        code = await process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _pass_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    from_terminal = number == signal.SIGINT and sys.stdin.isatty() and os.tcgetpgrp(0) == os.getpgrp()
+    if not from_terminal:  # the terminal has told the command already
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+
+@contextmanager
+def _settings(parsed: argparse.Namespace) -> Iterator[Settings]:
+    if not parsed.registry.is_dir():
+        raise CommandError(f"there is no registry folder {parsed.registry}; name one with --registry DIR")
+    temporary = parsed.state is None
+    root = Path(tempfile.mkdtemp(prefix="azureml-local-")) if temporary else parsed.state.absolute()
+    try:
+        yield Settings(
+            root=root,
+            registry=parsed.registry.absolute(),
+            pace=parsed.pace,
+            as_of=parsed.as_of,
+            temporary=temporary,
+            allow_internet=parsed.allow_internet,
+        )
+    finally:
+        if temporary:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def _require_state(root: Path) -> None:
+    if not (root / "state.db").exists():
+        raise CommandError(f"{root} is no state folder of azureml-local")
+
+
+def _wait_until_stopped(found: dict[str, Any]) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while is_running(found):
+        if time.monotonic() > deadline:
+            raise CommandError(f"the instance (pid {found['pid']}) did not stop within {_STOP_SECONDS:.0f} s")
+        time.sleep(0.05)
+
+
+def _exports(environment: dict[str, str]) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
+
+
+def _log_to(root: Path, stream: Any = None) -> None:
+    (root / "logs").mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [logging.FileHandler(root / "logs" / "service.log")]
+    if stream is not None:
+        handlers.append(logging.StreamHandler(stream))
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", handlers=handlers)
+    logging.getLogger("azureml_local").setLevel(logging.INFO)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="azureml-local", description="Azure Machine Learning on this machine."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for act, text in (
+        (up, "start an instance in the foreground and print its environment"),
+        (run, "run a command with a private instance around it"),
+    ):
+        command = commands.add_parser(act.__name__, help=text, description=text)
+        command.set_defaults(act=act)
+        _add_options(command)
+        if act is run:
+            command.add_argument(
+                "command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run"
+            )
+    for act, text in (
+        (env, "print the environment of the instance running on a state folder"),
+        (status, "tell what an instance is doing: jobs, endpoints, processes"),
+        (reset, "empty a state folder"),
+    ):
+        command = commands.add_parser(act.__name__, help=text, description=text)
+        command.set_defaults(act=act)
+        command.add_argument("--state", type=Path, required=True, metavar="DIR", help="the state folder")
+        if act is reset:
+            command.add_argument("--force", action="store_true", help="stop a running instance first")
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--state", type=Path, metavar="DIR", help="keep state there (default: temporary)")
+    command.add_argument(
+        "--as-of",
+        type=dt.date.fromisoformat,
+        default=dt.datetime.now(dt.UTC).date(),
+        metavar="DATE",
+        help="serve the Azure of that day, YYYY-MM-DD (default: today)",
+    )
+    command.add_argument(
+        "--pace",
+        type=Pace,
+        default=Pace(),
+        metavar="fast|azure|SECONDS",
+        help="how long operations take: no time, as documented, or so many seconds each (default: fast)",
+    )
+    command.add_argument("--allow-internet", action="store_true", help="let the proxy through to other names")
+    command.add_argument(
+        "--registry", type=Path, default=_REGISTRY, metavar="DIR", help="the registry's asset folder"
+    )

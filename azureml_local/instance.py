@@ -1,0 +1,173 @@
+"""One running instance: its ports, TLS service and proxy, and the environment that leads clients to it."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvicorn
+
+from azureml_local.app import App, Service
+from azureml_local.lifecycle import Pace
+from azureml_local.proxy import Proxy
+from azureml_local.tls import certificates
+
+SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"
+RESOURCE_GROUP = "local"
+WORKSPACE = "local"
+_FACTS = "instance.json"
+_GRACE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an instance is started. ``root`` keeps its state; a ``temporary`` one ends with the instance."""
+
+    root: Path
+    registry: Path
+    pace: Pace
+    as_of: dt.date
+    temporary: bool
+    allow_internet: bool
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals to the command line."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Service]:
+    """Start an instance, and stop it with everything that belongs to it.
+
+    Raises RuntimeError when the state folder has a running instance already.
+    """
+    root = settings.root
+    before = facts(root)
+    if before is not None and is_running(before):
+        raise RuntimeError(f"an instance is already running on {root} (pid {before['pid']})")
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # The same proxy port again after a restart, if it is free: clients and jobs that hold it just go on.
+    proxy_listener = _listen(before["proxy_port"] if before else 0)
+    service_listener = _listen(0)
+    proxy_port = proxy_listener.getsockname()[1]
+    files = certificates(root / "tls")
+    environment = _addresses(proxy_port, files.bundle)
+    service = Service.open(
+        root,
+        settings.registry,
+        environment,
+        pace=settings.pace,
+        as_of=settings.as_of,
+        temporary=settings.temporary,
+    )
+    environment.update(_credentials(service))
+    server = _Server(_config(App(service), files.server))
+    proxy = Proxy(service_listener.getsockname()[1], allow_internet=settings.allow_internet)
+    tunnels = await proxy.serve(proxy_listener)
+    serving = asyncio.create_task(server.serve(sockets=[service_listener]))
+    try:
+        await service.start()
+        _write_facts(root, proxy_port, environment)
+        yield service
+    finally:
+        tunnels.close()
+        server.should_exit = True
+        await serving
+        await proxy.close()
+        await service.stop()
+
+
+def facts(root: Path) -> dict[str, Any] | None:
+    """What the last instance on this folder said of itself, or None when there was none."""
+    try:
+        found: dict[str, Any] = json.loads((root / _FACTS).read_text())
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def is_running(facts: dict[str, Any]) -> bool:
+    """Whether the instance that wrote these facts is still the process of that number."""
+    try:
+        return bool(psutil.Process(facts["pid"]).create_time() == facts["started"])
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _write_facts(root: Path, proxy_port: int, environment: dict[str, str]) -> None:
+    process = psutil.Process()
+    content = {
+        "pid": process.pid,
+        "started": process.create_time(),
+        "proxy_port": proxy_port,
+        "environment": environment,
+    }
+    staged = root / f"{_FACTS}.new"
+    staged.touch(mode=0o600)  # it holds the client secret
+    staged.write_text(json.dumps(content, indent=1))
+    staged.replace(root / _FACTS)
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        if port == 0:
+            raise
+        listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+def _config(app: App, server_certificate: Path) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ssl_certfile=server_certificate,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _addresses(proxy_port: int, bundle: Path) -> dict[str, str]:
+    proxy = f"http://127.0.0.1:{proxy_port}"
+    return {
+        "HTTPS_PROXY": proxy,
+        "https_proxy": proxy,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "REQUESTS_CA_BUNDLE": str(bundle),
+        "SSL_CERT_FILE": str(bundle),
+        "CURL_CA_BUNDLE": str(bundle),
+        "AZUREML_ARM_SUBSCRIPTION": SUBSCRIPTION_ID,
+        "AZUREML_ARM_RESOURCEGROUP": RESOURCE_GROUP,
+        "AZUREML_ARM_WORKSPACE_NAME": WORKSPACE,
+        "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
+        "AZUREML_RUN_POLLING_INTERVAL_MAX": "2",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def _credentials(service: Service) -> dict[str, str]:
+    return {
+        "AZURE_TENANT_ID": service.identity.tenant_id,
+        "AZURE_CLIENT_ID": service.identity.client_id,
+        "AZURE_CLIENT_SECRET": service.identity.client_secret,
+    }
