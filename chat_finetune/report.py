@@ -1,0 +1,42 @@
+"""A run's result as one plain record: what `--json` prints, and the report shows."""
+
+from typing import Any
+
+from chat_finetune.refs import RetrainResult
+
+
+def result_record(result: RetrainResult) -> dict[str, Any]:
+    """The result as JSON values; times in seconds, money in USD, losses in nats per token."""
+    job, dataset = result.job, result.dataset
+    return {
+        "run": result.run.model_dump(),
+        "foundation_model": {
+            "name": result.foundation_model.name,
+            "version": result.foundation_model.version,
+        },
+        "dataset": {
+            "source": dataset.name,
+            "revision": dataset.revision,
+            "rows": dataset.rows,
+            "dropped": dataset.dropped,
+            "hash": dataset.content_sha256,
+            "splits": {name: split.rows for name, split in dataset.splits.items()},
+        },
+        "compute": result.compute.model_dump(),
+        "job": {
+            "name": job.name,
+            "status": job.status,
+            "seconds": job.seconds,
+            "seconds_per_step": {step.display_name: step.seconds for step in job.steps},
+        },
+        "parameter_changes": [change.model_dump() for change in result.parameter_changes],
+        "evaluation": {
+            **result.evaluation.model_dump(include={"base_loss", "tuned_loss", "rows"}),
+            "improvement_percent": result.evaluation.improvement_percent,
+        },
+        "model": result.model.model_dump(),
+        "endpoint": result.endpoint.model_dump() if result.endpoint else None,
+        "smoke_test": result.smoke_test.model_dump() if result.smoke_test else None,
+        "estimated_cost": result.estimated_cost.model_dump(),
+        "deleted": list(result.deleted),
+    }

@@ -1,0 +1,1 @@
+"""`chat-finetune`: the command line over the flows."""

@@ -1,0 +1,88 @@
+"""The command line's flags, made from the config models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.errors import ConfigError
+
+
+class _RetrainArguments(RetrainConfig, BaseSettings):
+    """Fine-tune a chat model. Every knob is a flag; each comes before what --config says."""
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="chat-finetune retrain [--config FILE] [--json] [--any.field value]",
+        cli_avoid_json=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        nested_model_default_partial_update=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Not the environment: a variable called MODEL must not change what is trained.
+        return (init_settings,)
+
+
+def parse_retrain_config(arguments: Sequence[str], file: Path | None = None) -> RetrainConfig:
+    """A config from a file, with flags on top. `--help` prints every flag and leaves.
+
+    Raises:
+        ConfigError: the file or a flag holds something else than a config does.
+    """
+    from_file = read_config_file(file) if file else {}
+    try:
+        parsed = _RetrainArguments(_cli_parse_args=list(arguments), **from_file)
+        return RetrainConfig.model_validate(parsed.model_dump())
+    except ValidationError as error:
+        raise ConfigError(*explain(error)) from error
+
+
+def read_config_file(file: Path) -> dict[str, Any]:
+    """The document in a YAML or JSON file.
+
+    Raises:
+        ConfigError: there is no such file, or it holds something else.
+    """
+    remedy = "`chat-finetune config example` prints a file to start from."
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}", remedy) from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{file} does not hold fields with values.", remedy)
+    return document
+
+
+def explain(error: ValidationError) -> tuple[str, str]:
+    """What is wrong with which field, a line each; and what to do."""
+    lines = [
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, not {item['input']!r}"
+        for item in error.errors()
+    ]
+    return "\n".join(lines), "`chat-finetune retrain --help` lists every field with its bounds."
+
+
+def example() -> str:
+    """Every field with its default as YAML, each under its description."""
+    lines: list[str] = []
+    for name, field in RetrainConfig.model_fields.items():
+        lines += [f"# {field.description}", f"{name}:"]
+        group = field.get_default()
+        for key, knob in type(group).model_fields.items():
+            value = yaml.safe_dump({key: group.model_dump(mode="json")[key]}, sort_keys=False)
+            lines += [f"  # {knob.description}", indent(value.rstrip(), "  ")]
+        lines.append("")
+    return "\n".join(lines)

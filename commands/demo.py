@@ -1,0 +1,62 @@
+"""`chat-finetune demo`: the whole flow on this machine, against Azure ML on loopback.
+
+The flow is the one that runs on Azure: it is started in a process of its own, inside an environment
+that `azureml-local run` provides, and cannot tell the difference.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from chat_finetune.errors import ConfigError
+from commands.server import configured_api_url, prefect_server, wait_until_ready
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_CONFIG = _PROJECT / "data" / "demo.yaml"
+_STATE = _PROJECT / ".demo"
+
+
+def run_demo(*, as_json: bool, keep_ui: bool) -> int:
+    """Run the demo; gives its exit code.
+
+    Raises:
+        ConfigError: `azureml-local` is not installed beside this program.
+    """
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        url = configured_api_url()
+        if url is None:
+            url = stack.enter_context(prefect_server(_STATE / "prefect"))
+            console.print("Starting a Prefect server and Azure ML on loopback (longest the first time)…")
+            wait_until_ready(url)
+        console.print(f"Prefect UI: {url.removesuffix('/api')}")
+        command = [_azureml_local(), "run", "--", sys.executable, "-m", "commands", "retrain"]
+        options = ["--config", str(_CONFIG), *(["--json"] if as_json else [])]
+        environment = {**os.environ, "PREFECT_API_URL": url}
+        finished = subprocess.run([*command, *options], env=environment, cwd=_PROJECT, check=False)
+        if keep_ui:
+            console.print(f"The Prefect UI stays at {url.removesuffix('/api')} until Ctrl-C.")
+            _wait_for_ctrl_c()
+    return finished.returncode
+
+
+def _azureml_local() -> str:
+    beside = Path(sys.executable).parent / "azureml-local"
+    found = str(beside) if beside.is_file() else shutil.which("azureml-local")
+    if found is None:
+        raise ConfigError(
+            "The program azureml-local is not installed.",
+            "Run `make setup`, or `pip install -e .[local,training]`.",
+        )
+    return found
+
+
+def _wait_for_ctrl_c() -> None:
+    import threading
+
+    threading.Event().wait()

@@ -1,0 +1,71 @@
+"""`chat-finetune`: demo, retrain, config."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from chat_finetune.errors import ChatFinetuneError, ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 when it did what was asked, 1 when a run failed, 2 when the call was wrong."""
+    parser = _parser()
+    known, rest = parser.parse_known_args(arguments)
+    if rest and known.command != "retrain":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return _run(known, rest)
+    except ChatFinetuneError as error:
+        print(f"error: {error.message}\n  → {error.remedy}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    match known.command:
+        case "config":
+            from chat_finetune.config import RetrainConfig
+            from commands.arguments import example
+
+            schema = json.dumps(RetrainConfig.model_json_schema(), indent=2)
+            print(schema if known.what == "schema" else example())
+        case "retrain":
+            from commands.arguments import parse_retrain_config
+
+            config = parse_retrain_config(["--help"] if known.help else rest, known.config)
+            from commands.retrain import run_retrain
+
+            run_retrain(config, as_json=known.json)
+        case "demo":
+            from commands.demo import run_demo
+
+            return run_demo(as_json=known.json, keep_ui=known.keep_ui)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chat-finetune", description="Fine-tune chat models on Azure Machine Learning with Prefect."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="run the whole flow on this machine, without an Azure account")
+    demo.add_argument("--keep-ui", action="store_true", help="leave the Prefect UI up until Ctrl-C")
+    demo.add_argument("--json", action="store_true", help="print only the result's record on stdout")
+
+    retrain = commands.add_parser(
+        "retrain", help="fine-tune a model; --help lists every knob", add_help=False, allow_abbrev=False
+    )
+    retrain.add_argument("-h", "--help", action="store_true")
+    retrain.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON file with a config")
+    retrain.add_argument("--json", action="store_true", help="print only the result's record on stdout")
+
+    config = commands.add_parser("config", help="print what can be configured")
+    config.add_argument(
+        "what", choices=["schema", "example"], help="JSON schema, or a YAML file to start from"
+    )
+    return parser

@@ -1,0 +1,118 @@
+"""Live progress of a run, drawn from what its tasks log."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+# Prefect's loggers that write to the terminal on their own (prefect/logging/logging.yml).
+_LOGGERS = ("prefect", "prefect.flow_runs", "prefect.task_runs")
+_SHOWN_LINE_COUNT = 6
+
+
+@dataclass
+class _Step:
+    name: str
+    started_seconds: float
+    ended_seconds: float | None = None
+    state: str = "running"
+    message: str = ""
+
+
+class RunProgress(logging.Handler):
+    """A line a task, and the last lines they logged; a plain log where nobody watches a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+        self._started_seconds = monotonic()
+        self._steps: dict[str, _Step] = {}
+        self._lines: list[str] = []
+        self._guard = threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in a record of Prefect's run loggers; `task_run_name` is Prefect's own field."""
+        name = getattr(record, "task_run_name", None)
+        if name is None and record.levelno < logging.WARNING:
+            return
+        message = record.getMessage()
+        with self._guard:
+            if name is not None:
+                self._note(name, message)
+            self._lines = [*self._lines, message.splitlines()[0] if message else ""][-_SHOWN_LINE_COUNT:]
+        if not self._console.is_terminal:
+            self._console.print(
+                f"{monotonic() - self._started_seconds:6.1f}s  {name or 'run'}: {message}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _note(self, name: str, message: str) -> None:
+        step = self._steps.setdefault(name, _Step(name, monotonic()))
+        if message.startswith("Finished in state "):
+            state = message.removeprefix("Finished in state ").split("(")[0]
+            step.state, step.ended_seconds = state.lower(), monotonic()
+        else:
+            step.message = message.splitlines()[0] if message else ""
+
+    def __rich__(self) -> RenderableType:
+        with self._guard:
+            table = Table.grid(padding=(0, 1))
+            table.add_column(width=1)
+            table.add_column(no_wrap=True)
+            table.add_column(justify="right", width=7)
+            table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+            for step in self._steps.values():
+                ended = step.ended_seconds or monotonic()
+                table.add_row(
+                    _icon(step.state), step.name, f"{ended - step.started_seconds:.1f} s", step.message
+                )
+            lines = Text("\n".join(self._lines), style="dim", no_wrap=True, overflow="ellipsis")
+            return Group(table, Text(), lines)
+
+
+@contextmanager
+def show_progress(console: Console) -> Iterator[None]:
+    """Show the run's progress in the block, in place of Prefect's own lines on the terminal."""
+    from prefect.logging.configuration import setup_logging
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    setup_logging()
+    progress = RunProgress(console)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    silenced = [
+        (logger, handler)
+        for logger in loggers
+        for handler in logger.handlers
+        if isinstance(handler, PrefectConsoleHandler)
+    ]
+    for logger, handler in silenced:
+        logger.removeHandler(handler)
+    for logger in loggers[1:]:
+        logger.addHandler(progress)
+    try:
+        if console.is_terminal:
+            with Live(progress, console=console, refresh_per_second=8):
+                yield
+        else:
+            yield
+    finally:
+        for logger in loggers[1:]:
+            logger.removeHandler(progress)
+        for logger, handler in silenced:
+            logger.addHandler(handler)
+
+
+def _icon(state: str) -> RenderableType:
+    if state == "running":
+        return Spinner("dots", style="cyan")
+    return Text("✓", style="green") if state == "completed" else Text("✗", style="red")
