@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from azureml_local import storage
+from azureml_local import computes, storage
 from azureml_local.blobs import Blobs
 from azureml_local.executor import Executor, Surroundings
 from azureml_local.identity import Identity
@@ -86,7 +86,7 @@ class Service:
 
     async def start(self) -> None:
         """Bring back what a stopped instance left: operations, jobs, deployments."""
-        self.operations.recover({"job.cancel": self.executor.ended})
+        self.operations.recover({"job.cancel": self.executor.ended, **computes.finishers(self)})
         self.executor.recover()
 
     async def stop(self) -> None:

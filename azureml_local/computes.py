@@ -1,7 +1,8 @@
-"""Computes, VM sizes, usages and quotas, refused or given as the day's Azure would."""
+"""AmlCompute clusters, refused or given as the day's Azure would."""
 
-import math
+import functools
 import re
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -22,9 +23,24 @@ from azureml_local.sizes import Size, quota, sizes
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
+    from azureml_local.lifecycle import Operation
+
+Finisher = Callable[[str], Awaitable[None]]
 
 _NAME = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{0,30}[a-zA-Z0-9])?")
-_LOW_PRIORITY = "TotalLowPriorityCores"
+
+
+def finishers(service: "Service") -> dict[str, Finisher]:
+    """What ends a compute's long-running operation, by phase: now, or after a restart."""
+
+    async def succeed(key: str) -> None:
+        if service.state.get("computes", key) is not None:  # it may have been deleted meanwhile
+            service.state.update("computes", key, _mark("Succeeded"))
+
+    async def remove(key: str) -> None:
+        service.state.delete("computes", key)
+
+    return {"compute.create": succeed, "compute.update": succeed, "compute.delete": remove}
 
 
 async def get(service: "Service", request: Request) -> Response:
@@ -53,13 +69,8 @@ async def put(service: "Service", request: Request) -> Response:
         )
     document = _document(request, name, body, settings, before)
     service.state.put("computes", key, document)
-
-    async def succeed() -> None:
-        if service.state.get("computes", key) is not None:  # it may have been deleted meanwhile
-            service.state.update("computes", key, _succeed)
-
-    operation = service.operations.begin("compute.update" if before else "compute.create", succeed, key)
-    return accepted(operation, document, 200 if before else 201)
+    phase = "compute.update" if before else "compute.create"
+    return accepted(_begin(service, phase, key), document, 200 if before else 201)
 
 
 async def patch(service: "Service", request: Request) -> Response:
@@ -78,19 +89,15 @@ async def patch(service: "Service", request: Request) -> Response:
         document["properties"]["modifiedOn"] = utc_now()
 
     changed = service.state.update("computes", key, change)
-    return accepted(service.operations.begin("compute.update", subject=key), changed, 200)
+    return accepted(_begin(service, "compute.update", key), changed, 200)
 
 
 async def delete(service: "Service", request: Request) -> Response:
     """Delete a compute (long-running)."""
     key = request.path_params["compute"].lower()
     _known(service, key)
-    service.state.update("computes", key, _delete)
-
-    async def remove() -> None:
-        service.state.delete("computes", key)
-
-    return accepted(service.operations.begin("compute.delete", remove, key), None, 202)
+    service.state.update("computes", key, _mark("Deleting"))
+    return accepted(_begin(service, "compute.delete", key), None, 202)
 
 
 async def list_nodes(service: "Service", request: Request) -> Response:
@@ -112,25 +119,6 @@ async def list_nodes(service: "Service", request: Request) -> Response:
         for number, state in enumerate(states)
     ]
     return JSONResponse({"nodes": nodes})
-
-
-async def list_sizes(service: "Service", request: Request) -> Response:
-    """List the VM sizes of the day, retired ones left out."""
-    offered = [_size(size) for size in sizes().values() if not size.is_retired(service.as_of)]
-    # The first api-versions called the list after the compute type.
-    key = "amlCompute" if request.query_params.get("api-version", "") < "2020-09" else "value"
-    return JSONResponse({key: offered})
-
-
-async def list_usages(service: "Service", request: Request) -> Response:
-    """List the vCPUs in use and allowed, by VM family."""
-    return listing([_usage(service, request, family) for family in _families(service)])
-
-
-async def list_quotas(service: "Service", request: Request) -> Response:
-    """List the vCPUs allowed, by VM family."""
-    usages = [_usage(service, request, family) for family in _families(service)]
-    return listing([{key: usage[key] for key in ("id", "name", "limit", "unit", "type")} for usage in usages])
 
 
 def _known(service: "Service", name: str) -> dict[str, Any]:
@@ -168,6 +156,12 @@ def _checked(service: "Service", name: str, body: dict[str, Any]) -> dict[str, A
             f"The specified VM size {settings.get('vmSize')!r} is not supported in region {LOCATION}. {why}"
             f" Supported sizes: {offered}.",
             target="vmSize",
+        )
+    if settings.get("vmPriority") not in (None, "Dedicated", "LowPriority"):
+        raise ServiceError(
+            400,
+            "InvalidRequestContent",
+            f"vmPriority {settings['vmPriority']!r} is not Dedicated or LowPriority.",
         )
     settings["vmSize"] = size.name
     _check_quota(size, settings)
@@ -254,55 +248,12 @@ def _document(
     )
 
 
-def _succeed(document: dict[str, Any]) -> None:
-    document["properties"]["provisioningState"] = "Succeeded"
+def _mark(provisioning_state: str) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        document["properties"]["provisioningState"] = provisioning_state
+
+    return change
 
 
-def _delete(document: dict[str, Any]) -> None:
-    document["properties"]["provisioningState"] = "Deleting"
-
-
-def _families(service: "Service") -> list[str]:
-    offered = dict.fromkeys(size.family for size in sizes().values() if not size.is_retired(service.as_of))
-    return [*offered, _LOW_PRIORITY]
-
-
-def _usage(service: "Service", request: Request, family: str) -> dict[str, Any]:
-    in_use = 0
-    for _, compute in service.state.all("computes"):
-        settings = compute["properties"]["properties"]
-        size = sizes()[settings["vmSize"].lower()]
-        low_priority = settings["vmPriority"].lower() == "lowpriority"
-        if family == (_LOW_PRIORITY if low_priority else size.family):
-            in_use += size.vcpu_count * int(settings.get("currentNodeCount") or 0)
-    subscription = request.path_params["subscription"]
-    provider = (
-        f"/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{LOCATION}"
-    )
-    return {
-        "id": f"{provider}/vmFamily/{family}/usages",
-        "type": "Microsoft.MachineLearningServices/vmFamily/usages",
-        "amlWorkspaceLocation": LOCATION,
-        "unit": "Count",
-        "currentValue": in_use,
-        "limit": quota().low_priority if family == _LOW_PRIORITY else quota().limit(family),
-        "name": {"value": family, "localizedValue": family},
-    }
-
-
-def _size(size: Size) -> dict[str, Any]:
-    tiers = {"Standard": size.price_usd_per_hour, "LowPriority": round(size.price_usd_per_hour * 0.2, 4)}
-    values = [{"retailPrice": price, "osType": "Linux", "vmTier": tier} for tier, price in tiers.items()]
-    return {
-        "name": size.name,
-        "family": size.family,
-        "vCPUs": size.vcpu_count,
-        "gpus": size.gpu_count,
-        "memoryGB": float(size.memory_gib),
-        "osVhdSizeMB": 1_047_552,
-        "maxResourceVolumeMB": math.ceil(size.memory_gib * 2 * 1024),
-        "lowPriorityCapable": True,
-        "premiumIO": "s_" in size.name,
-        "estimatedVMPrices": {"billingCurrency": "USD", "unitOfMeasure": "OneHour", "values": values},
-        "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
-    }
+def _begin(service: "Service", phase: str, key: str) -> "Operation":
+    return service.operations.begin(phase, functools.partial(finishers(service)[phase], key), key)

@@ -118,7 +118,7 @@ def _offered(registry: Registry, kind: str, name: str) -> list[Asset]:
 
 def _container(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     latest = _offered(registry, kind, name)[0]
-    properties = {
+    properties: dict[str, Any] = {
         "latestVersion": latest.version,
         "nextVersion": None,
         "description": latest.spec.get("description"),

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from azureml_local import (
     assets,
+    capacity,
     computes,
     identity,
     jobs,
@@ -89,9 +90,9 @@ ROUTES: tuple[Route, ...] = (
     Route(ARM, "POST", WORKSPACE + "/datastores/{datastore}/listSecrets", workspace.list_secrets),
     Route(API, "GET", "/discovery", workspace.discovery, anonymous=True),
     # --- computes, sizes, quota
-    Route(ARM, "GET", REGION + "/vmSizes", computes.list_sizes),
-    Route(ARM, "GET", REGION + "/usages", computes.list_usages),
-    Route(ARM, "GET", REGION + "/quotas", computes.list_quotas),
+    Route(ARM, "GET", REGION + "/vmSizes", capacity.list_sizes),
+    Route(ARM, "GET", REGION + "/usages", capacity.list_usages),
+    Route(ARM, "GET", REGION + "/quotas", capacity.list_quotas),
     Route(ARM, "GET", WORKSPACE + "/computes", computes.list_all),
     Route(ARM, "GET", WORKSPACE + "/computes/{compute}", computes.get),
     Route(ARM, "PUT", WORKSPACE + "/computes/{compute}", computes.put),
