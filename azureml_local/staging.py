@@ -165,15 +165,20 @@ def _copy_code(code: str | None, work: Path) -> None:
         shutil.copy(code, work)
 
 
-def environment(step: Step, experiment: str, service: Mapping[str, str]) -> dict[str, str]:
-    """The job's environment variables: ours first, then Azure's, then the job's own."""
+def process_environment() -> dict[str, str]:
+    """What a process of ours gets of the service's own environment; ``python`` is the service's own."""
     passed = {
         name: value
         for name, value in os.environ.items()
         if name in _PASSED or name.startswith(_PASSED_PREFIXES)
     }
-    interpreter = str(Path(sys.executable).parent)  # `python` is the service's own
-    passed["PATH"] = os.pathsep.join([interpreter, passed.get("PATH", os.defpath)])
+    passed["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), passed.get("PATH", os.defpath)])
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "true"}
+    return {**passed, **quiet, "PYTHONUNBUFFERED": "1"}
+
+
+def environment(step: Step, experiment: str, service: Mapping[str, str]) -> dict[str, str]:
+    """The job's environment variables: ours first, then Azure's, then the job's own."""
     azureml = {
         "AZUREML_RUN_ID": step.name,
         "AZUREML_ROOT_RUN_ID": step.root,
@@ -182,12 +187,8 @@ def environment(step: Step, experiment: str, service: Mapping[str, str]) -> dict
         "MLFLOW_RUN_ID": step.name,
         "MLFLOW_TRACKING_URI": f"{_TRACKING}{_workspace(service)}",
         "MLFLOW_EXPERIMENT_NAME": experiment,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "true",
-        "PYTHONUNBUFFERED": "1",
     }
-    return {**passed, **service, **azureml, **step.environment}
+    return {**process_environment(), **service, **azureml, **step.environment}
 
 
 def _workspace(service: Mapping[str, str]) -> str:
