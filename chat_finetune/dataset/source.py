@@ -231,8 +231,14 @@ def _hub_errors(config: DataConfig) -> Iterator[None]:
 
 
 def _unavailable(source: str, error: Exception) -> ChatFinetuneError:
+    from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import HfHubHTTPError
 
+    if is_offline_mode():
+        return DatasetError(
+            f"{source} was not prepared before, and HF_HUB_OFFLINE forbids asking the hub",
+            "Unset HF_HUB_OFFLINE, or point data.source at a local folder.",
+        )
     cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
     if status == 429:
@@ -249,6 +255,6 @@ def _unavailable(source: str, error: Exception) -> ChatFinetuneError:
         )
     answer = f"answered HTTP {status}" if status else "did not answer"
     return ServiceUnavailableError(
-        f"The hub {answer} while we read {source}, and its files are not in the cache",
-        "Try again later; unset HF_HUB_OFFLINE if it is set; or point data.source at a local folder.",
+        f"The hub {answer} while we read {source}, which was not prepared before",
+        "Try again later, or point data.source at a local folder.",
     )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +33,13 @@ def test_second_call_writes_nothing_and_says_so(source: Path, tmp_path: Path) ->
     assert second.content_sha256 == first.content_sha256
     assert snapshot(tmp_path / "cache") == before
     assert len(before) == 4
+
+
+def test_of_two_at_once_one_prepares_and_the_other_finds(source: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: prepare_dataset(config(source), tmp_path / "cache"), range(2)))
+    assert sorted(prepared.cached for prepared in both) == [False, True]
+    assert both[0].splits == both[1].splits
 
 
 def test_problems_are_remembered(source: Path, tmp_path: Path) -> None:

@@ -89,10 +89,12 @@ def test_second_night_fetches_nothing_and_new_data_is_fetched(hub: Hub, tmp_path
 def test_prepared_data_is_found_without_the_hub(hub: Hub, tmp_path: Path) -> None:
     prepare(hub, tmp_path, {})
     hub.requests.clear()
-    [offline, other] = prepare(hub, tmp_path, {}, {"source": "wrenfield/other"}, HF_HUB_OFFLINE="1")
+    more = [{"source": "wrenfield/other"}, {"rows": 1}]
+    [offline, *others] = prepare(hub, tmp_path, {}, *more, HF_HUB_OFFLINE="1")
     assert offline["cached"]
-    assert other["error"] == "ServiceUnavailableError"
-    assert "HF_HUB_OFFLINE" in other["remedy"]
+    for answer in others:
+        assert answer["error"] == "DatasetError"
+        assert "HF_HUB_OFFLINE forbids" in answer["message"]
     assert hub.requests == []
 
 
