@@ -1,0 +1,77 @@
+"""Write docs/reference/config.md from the declarations in chat_finetune/config.py: `make docs`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from chat_finetune.config import RetrainConfig
+
+CONFIG_PAGE = Path(__file__).parent / "reference" / "config.md"
+
+_HEAD = """\
+# Configuration
+
+Every knob of a retrain run. The same names are the fields of the form in the Prefect UI, the flags of
+`chat-finetune retrain` (`--model.name Phi-4`), and the keys of a JSON file for `--config`; all of them are
+checked by the same declarations, in `chat_finetune/config.py`, from which `make docs` writes this page.
+"""
+_TABLE_HEAD = "| field | type | default | allowed | |\n|---|---|---|---|---|"
+_BOUNDS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "pattern": "`{}`",
+}
+
+
+def leaves(config: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field that is not a group, by its dotted name, with its JSON schema."""
+    properties = config.model_json_schema()["properties"]
+    for name, field in config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, properties[name]
+
+
+def defaults(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every field that is not a group, by its dotted name, with the value it has."""
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            yield from defaults(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def config_page() -> str:
+    """The whole page, as Markdown."""
+    values = dict(defaults(RetrainConfig()))
+    rows = dict(leaves(RetrainConfig))
+    parts = [_HEAD]
+    for group, field in RetrainConfig.model_fields.items():
+        table = [_row(name, rows[name], values[name]) for name in rows if name.startswith(f"{group}.")]
+        parts.append("\n".join([f"## {group}\n\n{field.description}\n", _TABLE_HEAD, *table, ""]))
+    return "\n".join(parts)
+
+
+def _row(name: str, schema: Mapping[str, Any], default: object) -> str:
+    # A field that may be empty is `anyOf` its type and null.
+    variants = [item for item in schema.get("anyOf", [schema]) if item.get("type") != "null"]
+    typed = variants[0]
+    allowed = [f"`{item}`" for item in typed.get("enum", ())]
+    allowed += [text.format(_cell(typed[key])) for key, text in _BOUNDS.items() if key in typed]
+    shown = "" if default is None else f"`{_cell(default)}`"
+    cells = (f"`{name}`", typed["type"], shown, ", ".join(allowed), schema["description"])
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    CONFIG_PAGE.write_text(config_page(), encoding="utf-8")
