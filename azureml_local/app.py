@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from azureml_local import computes, storage
+from azureml_local import computes, deployments, endpoints, storage
 from azureml_local.blobs import Blobs
 from azureml_local.executor import Executor, Surroundings
 from azureml_local.identity import Identity
@@ -21,9 +21,10 @@ from azureml_local.nodes import Nodes
 from azureml_local.registry import Registry
 from azureml_local.responses import ServiceError, error_response
 from azureml_local.runs import Runs
+from azureml_local.serving import Serving
 from azureml_local.staging import Places
 from azureml_local.tracking import Tracking
-from azureml_local.urls import ROUTES, Route, Router
+from azureml_local.urls import ARM, ROUTES, Route, Router
 
 log = logging.getLogger("azureml_local")
 
@@ -50,6 +51,7 @@ class Service:
     places: Places
     tracking: Tracking
     executor: Executor
+    serving: Serving
 
     @classmethod
     def open(
@@ -82,17 +84,27 @@ class Service:
             places=places,
             tracking=tracking,
             executor=Executor(state, runs, nodes, places, tracking, pace, surroundings),
+            serving=Serving(state.root),
         )
 
     async def start(self) -> None:
         """Bring back what a stopped instance left: operations, jobs, deployments."""
-        self.operations.recover({"job.cancel": self.executor.ended, **computes.finishers(self)})
+        self.operations.recover(
+            {
+                "job.cancel": self.executor.ended,
+                **computes.finishers(self),
+                **endpoints.resume(self),
+                **deployments.resume(self),
+            }
+        )
         self.executor.recover()
+        deployments.start_all(self)
 
     async def stop(self) -> None:
         """End what this instance runs, and let the state go."""
         await self.operations.close()
         await self.executor.close()
+        await self.serving.close()
         await self.nodes.close()
         await self.tracking.close()
         self.state.close()
@@ -140,6 +152,9 @@ class App:
                 501, "NotImplemented", f"azureml_local has no operation {request.method} https://{host}{path}"
             )
         route, parameters = found
+        if route.host == ARM and "api-version" not in request.query_params:
+            message = "The api-version query parameter (?api-version=) is required for all requests."
+            raise ServiceError(400, "MissingApiVersionParameter", message)
         if not route.anonymous:
             self._service.identity.check(request.headers.get("authorization", ""))
         request.scope["path_params"] = parameters

@@ -83,13 +83,15 @@ async def delete_version(service: "Service", request: Request) -> Response:
 async def list_versions(service: "Service", request: Request) -> Response:
     """List an asset's versions, newest first ($top, hash, listViewType)."""
     params, query = request.path_params, request.query_params
-    versions = _versions(service, params["kind"], params["name"])[::-1]
-    if "hash" in query:
+    if "hash" in query:  # asks whether anybody has uploaded the same, under whatever name
+        everything = (version for _, version in service.state.all(params["kind"]))
         versions = [
             version
-            for version in versions
+            for version in everything
             if version["properties"]["properties"].get("hash_sha256") == query["hash"]
         ]
+    else:
+        versions = _versions(service, params["kind"], params["name"])[::-1]
     viewed = _viewed(versions, query.get("listViewType", "ActiveOnly"))
     top = query.get("$top", "")
     return listing(viewed[: int(top)] if top.isdecimal() else viewed)

@@ -83,8 +83,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     finally:
         tunnels.close()
         server.should_exit = True
+        await proxy.close()  # first: the server waits for its clients to hang up
         await serving
-        await proxy.close()
         await service.stop()
 
 
@@ -120,7 +120,8 @@ def _write_facts(root: Path, proxy_port: int, environment: dict[str, str]) -> No
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
+    # The protocol by name: asyncio turns Nagle's algorithm off only for sockets that say TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))

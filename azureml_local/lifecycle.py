@@ -33,6 +33,7 @@ _AZURE_SECONDS = {
     "deployment.create": 480.0,
     "deployment.update": 300.0,
     "deployment.delete": 60.0,
+    "deployment.restart": 0.0,
 }
 
 

@@ -1,7 +1,7 @@
 """The system registry ``azureml``: what its asset folder holds, as of a day.
 
-The layout is azureml-assets': ``models/<name>/<version>/spec.yaml``, ``components/<name>/spec.yaml``. A model's
-files are not in it; a script beside the spec builds them when they are first needed.
+The layout is azureml-assets': ``models/<name>/<version>/spec.yaml``, ``components/<name>/spec.yaml``.
+The files of a model are not in it; a script beside the spec builds them when they are first needed.
 """
 
 import asyncio

@@ -18,11 +18,14 @@ from azureml_local import (
     assets,
     capacity,
     computes,
+    deployments,
+    endpoints,
     identity,
     jobs,
     lifecycle,
     registry_api,
     run_history,
+    scoring,
     storage,
     tracking,
     workspace,
@@ -69,6 +72,7 @@ _KIND = "/{kind:codes|components|data|environments|models}"
 _VERSION = _KIND + "/{name}/versions/{version}"
 _DATA = "/data/v1.0" + WORKSPACE
 _MODELS = "/modelregistry/v1.0" + WORKSPACE
+_ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
 _OPENID = "/{tenant}/v2.0/.well-known/openid-configuration"
 
 ROUTES: tuple[Route, ...] = (
@@ -121,6 +125,22 @@ ROUTES: tuple[Route, ...] = (
     Route(API, "POST", HISTORY + "/rundata", run_history.get_run_data),
     Route(API, "POST", _DATA + "/dataversion/batchGetResolvedUris", run_history.resolve_data),
     Route(API, "POST", _MODELS + "/models/batchGetResolvedUris", run_history.resolve_models),
+    # --- online endpoints, their deployments, and scoring
+    Route(ARM, "GET", WORKSPACE + "/onlineEndpoints", endpoints.list_all),
+    Route(ARM, "GET", _ENDPOINT, endpoints.get),
+    Route(ARM, "PUT", _ENDPOINT, endpoints.put),
+    Route(ARM, "PATCH", _ENDPOINT, endpoints.patch),
+    Route(ARM, "DELETE", _ENDPOINT, endpoints.delete),
+    Route(ARM, "POST", _ENDPOINT + "/listKeys", endpoints.list_keys),
+    Route(ARM, "POST", _ENDPOINT + "/regenerateKeys", endpoints.regenerate_keys),
+    Route(ARM, "POST", _ENDPOINT + "/token", endpoints.get_token),
+    Route(ARM, "GET", _ENDPOINT + "/deployments", deployments.list_all),
+    Route(ARM, "GET", _ENDPOINT + "/deployments/{deployment}", deployments.get),
+    Route(ARM, "PUT", _ENDPOINT + "/deployments/{deployment}", deployments.put),
+    Route(ARM, "PATCH", _ENDPOINT + "/deployments/{deployment}", deployments.patch),
+    Route(ARM, "DELETE", _ENDPOINT + "/deployments/{deployment}", deployments.delete),
+    Route(ARM, "POST", _ENDPOINT + "/deployments/{deployment}/getLogs", deployments.get_logs),
+    Route(INFERENCE, "POST", "/{path:path}", scoring.score, anonymous=True),
     # --- MLflow
     *(
         Route(API, method, "/mlflow/{version:v1.0|v2.0}" + WORKSPACE + "/{path:path}", tracking.proxy)

@@ -24,9 +24,12 @@ def test_fixed_segments_match_in_any_case_and_slashes_may_double(wire: Wire, pat
     assert workspace["id"] == WORKSPACE_PATH
 
 
+PROVIDER = "/providers/Microsoft.MachineLearningServices"
+
+
 def test_names_keep_their_case_and_placeholders_are_names(wire: Wire) -> None:
-    path = "/subscriptions/<SUBSCRIPTION_ID>/resourceGroups/My%20Group/providers/Microsoft.MachineLearningServices"
-    workspace = wire.call("GET", f"{path}/workspaces/Mine").json()
+    group = "/subscriptions/<SUBSCRIPTION_ID>/resourceGroups/My%20Group"
+    workspace = wire.call("GET", f"{group}{PROVIDER}/workspaces/Mine").json()
     assert workspace["name"] == "Mine"
     assert workspace["id"].startswith("/subscriptions/<SUBSCRIPTION_ID>/resourceGroups/My Group/")
 
