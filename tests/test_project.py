@@ -45,6 +45,27 @@ def test_every_make_command_in_the_documentation_is_a_target() -> None:
     assert {"demo", "test"} <= named <= targets
 
 
+@pytest.mark.slow
+def test_every_azureml_local_command_in_the_documentation_is_understood() -> None:
+    lines = [
+        line.partition(" -- ")[0]
+        for page in pages()
+        for line in re.findall(r"azureml-local ((?:up|run|env|status|reset)\b.*)$", page.read_text(), re.M)
+    ]
+    asked: dict[str, set[str]] = {}
+    for line in lines:
+        asked.setdefault(line.split()[0], set()).update(re.findall(r"--[a-z][a-z-]*", line))
+    for command, options in asked.items():
+        understood = subprocess.run(
+            [Path(sys.executable).with_name("azureml-local"), command, "--help"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert options <= set(re.findall(r"--[a-z][a-z-]*", understood.stdout))
+    assert asked
+
+
 def test_make_help_lists_every_command() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
