@@ -41,8 +41,8 @@ async def put(service: "Service", request: Request) -> Response:
     if known is not None:
         _change(service, name, known, properties)
         return JSONResponse(_document(service, name))
-    submitted = submission.prepare(service, name, properties)
     workspace = workspace_id(request.path_params)
+    submitted = submission.prepare(service, workspace, name, properties)
     document = resource(
         f"{workspace}/jobs/{name}", "workspaces/jobs", name, submitted.properties | _services(name, workspace)
     )
@@ -153,8 +153,8 @@ def _exists(properties: str) -> ServiceError:
         400,
         "UserError",
         "A job with this name already exists. If you are trying to create a new job, use a different name."
-        f" If you are trying to update an existing job, the existing job's {properties} cannot be changed. Only"
-        " description, tags, displayName, properties, and isArchived can be updated.",
+        f" If you are trying to update an existing job, the existing job's {properties} cannot be changed."
+        " Only description, tags, displayName, properties, and isArchived can be updated.",
         target="name",
         details=({"code": "Immutable", "message": properties, "target": "JobPropertyImmutable"},),
     )

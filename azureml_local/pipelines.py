@@ -25,6 +25,7 @@ Lookup = Callable[[str], Component]
 class Step:
     """One job as it will run: a command, or a pipeline whose steps name it as ``parent``.
 
+    ``workspace`` is the ARM id that the caller knows the workspace by.
     ``needs`` are the job names of siblings that must complete first. ``outputs`` are bindings too:
     ``{"jobOutputType": …, "uri": …}``. ``code`` is a folder of this machine. ``compute`` is a cluster's name,
     or ``serverless``, which takes ``instance_type``.
@@ -34,6 +35,7 @@ class Step:
     display_name: str
     type: str
     root: str
+    workspace: str
     parent: str | None = None
     inputs: Mapping[str, Binding] = field(default_factory=dict)
     outputs: Mapping[str, Binding] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class _Level:
             display_name=str(spec.get("display_name") or node),
             type=component.type,
             root=self._parent.root,
+            workspace=self._parent.workspace,
             parent=self._parent.name,
             inputs=component.bind(given, node),
             outputs=self._outputs[node],

@@ -22,6 +22,7 @@ from azureml_local.responses import ServiceError, utc_now
 _POLL_SECONDS = 0.1
 _LOG_TAIL_BYTES = 4000
 _GRACE_SECONDS = 5.0
+_MOST_SECONDS = 600.0  # beyond every timeout that a deployment may have
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Serving:
                     if port is not None:
                         return httpx.AsyncClient(
                             base_url=f"http://127.0.0.1:{port}",
-                            timeout=None,  # noqa: S113: the deployment has its own, kept in ask()
+                            timeout=_MOST_SECONDS,
                             trust_env=False,
                             limits=httpx.Limits(max_connections=None),
                         )
@@ -170,8 +171,8 @@ class Serving:
         said = "terminated" if process.poll() is not None else "was not ready in time"
         message = (
             "ResourceNotReady: User container has crashed or terminated: Liveness probe failed: HTTP probe"
-            f" failed with statuscode: 502. The container {said}. Please see troubleshooting guide, available here:"
-            f" https://aka.ms/oe-tsg#error-resourcenotready\nThe end of its log:\n{tail}"
+            f" failed with statuscode: 502. The container {said}. Please see troubleshooting guide, available"
+            f" here: https://aka.ms/oe-tsg#error-resourcenotready\nThe end of its log:\n{tail}"
         )
         raise ServiceError(400, "ResourceNotReady", message)
 

@@ -18,7 +18,7 @@ from azureml_local.components import Binding, render
 from azureml_local.models import State
 from azureml_local.pipelines import Step
 from azureml_local.registry import Registry
-from azureml_local.responses import LOCATION, ServiceError, workspace_id
+from azureml_local.responses import LOCATION, ServiceError
 
 _REGISTRY_MODEL = re.compile(r"azureml://registries/[^/]+/models/([^/]+)/versions/([^/]+)")
 _ASSET = re.compile(
@@ -179,24 +179,17 @@ def process_environment() -> dict[str, str]:
 
 def environment(step: Step, experiment: str, service: Mapping[str, str]) -> dict[str, str]:
     """The job's environment variables: ours first, then Azure's, then the job's own."""
+    _, _, subscription, _, group, _, _, _, workspace = step.workspace.split("/")
     azureml = {
+        "AZUREML_ARM_SUBSCRIPTION": subscription,
+        "AZUREML_ARM_RESOURCEGROUP": group,
+        "AZUREML_ARM_WORKSPACE_NAME": workspace,
         "AZUREML_RUN_ID": step.name,
         "AZUREML_ROOT_RUN_ID": step.root,
         "AZUREML_EXPERIMENT_NAME": experiment,
         "AZUREML_NODE_COUNT": str(step.instance_count),
         "MLFLOW_RUN_ID": step.name,
-        "MLFLOW_TRACKING_URI": f"{_TRACKING}{_workspace(service)}",
+        "MLFLOW_TRACKING_URI": f"{_TRACKING}{step.workspace}",
         "MLFLOW_EXPERIMENT_NAME": experiment,
     }
     return {**process_environment(), **service, **azureml, **step.environment}
-
-
-def _workspace(service: Mapping[str, str]) -> str:
-    """The ARM id of the workspace as the job's own environment names it."""
-    return workspace_id(
-        {
-            "subscription": service["AZUREML_ARM_SUBSCRIPTION"],
-            "group": service["AZUREML_ARM_RESOURCEGROUP"],
-            "workspace": service["AZUREML_ARM_WORKSPACE_NAME"],
-        }
-    )

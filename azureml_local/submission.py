@@ -27,7 +27,7 @@ class Submitted:
     steps: list[Step]
 
 
-def prepare(service: "Service", name: str, properties: Mapping[str, Any]) -> Submitted:
+def prepare(service: "Service", workspace: str, name: str, properties: Mapping[str, Any]) -> Submitted:
     """Check a new job. Raises ServiceError in Azure's words."""
     kind = properties.get("jobType")
     if kind not in ("Command", "Pipeline"):
@@ -51,6 +51,7 @@ def prepare(service: "Service", name: str, properties: Mapping[str, Any]) -> Sub
         display_name=filled["displayName"],
         type=kind.lower(),
         root=name,
+        workspace=workspace,
         inputs=_inputs(section(properties, "inputs"), name),
         outputs={
             key: {"jobOutputType": out["jobOutputType"], "uri": out["uri"]} for key, out in outputs.items()
@@ -199,7 +200,7 @@ def _check_compute(service: "Service", step: Step) -> None:
     most = int(compute["properties"]["properties"]["scaleSettings"]["maxNodeCount"])
     if step.instance_count > most:
         message = (
-            f"The specified node count {step.instance_count} of '{step.display_name}' exceeds the maximum node"
-            f" count {most} of the compute target '{step.compute}'."
+            f"The specified node count {step.instance_count} of '{step.display_name}' exceeds the maximum"
+            f" node count {most} of the compute target '{step.compute}'."
         )
         raise ServiceError(400, "UserError", message, target="instanceCount")

@@ -66,7 +66,15 @@ def lookup(reference: str) -> Component:
 
 def root(**given: Any) -> Step:
     outputs = {"best": {"jobOutputType": "mlflow_model", "uri": output_uri("root", "best", "mlflow_model")}}
-    return Step(name="root", display_name="root", type="pipeline", root="root", outputs=outputs, **given)
+    return Step(
+        name="root",
+        display_name="root",
+        type="pipeline",
+        root="root",
+        workspace="/w",
+        outputs=outputs,
+        **given,
+    )
 
 
 def nodes(**inputs: Any) -> dict[str, Any]:

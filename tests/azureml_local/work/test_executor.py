@@ -1,0 +1,158 @@
+"""Jobs as processes: states, queueing, cancelling, failing, and what survives the service."""
+
+import contextlib
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.azureml_local.work.workbench import Client, Instance, command, on, pipeline
+
+pytestmark = pytest.mark.slow
+
+
+def process_of(client: Client, job: str) -> psutil.Process:
+    """The job's own process, which wrote its pid to the log."""
+    client.until(lambda: "user_logs/std_log.txt" in client.history(f"{job}/details")["logFiles"])
+    return psutil.Process(int(client.until(lambda: client.log(job).strip())))
+
+
+def test_a_pipeline_runs_its_steps_in_order_and_binds_its_output_upward(client: Client, rows: str) -> None:
+    root = client.submit(pipeline(rows, epochs=3, note="hello"))
+    assert client.ended(root) == "Completed"
+    node = client.history(f"{root}/children")["value"]
+    assert [run["displayName"] for run in node] == ["toy"]
+    split, train = client.history(f"{node[0]['runId']}/children")["value"]
+    assert [split["displayName"], train["displayName"]] == ["split", "train"]
+    assert {run["rootRunId"] for run in (node[0], split, train)} == {root}
+    assert split["endTimeUtc"] <= train["startTimeUtc"]
+    assert client.log(split["runId"]) == "splitting --note hello\n"
+    assert client.log(train["runId"]) == "epochs 3 rows 7\n"
+    model = {"modelType": "mlflow_model", "modelUri": f"azureml://jobs/{root}/outputs/trained_model"}
+    registered = client.call("PUT", f"/models/{root}/versions/1", {"properties": model})
+    assert registered.status_code == 201
+    assert registered.json()["properties"]["jobName"] == root
+
+
+def test_a_failing_step_fails_its_pipeline_and_what_follows_is_not_started(client: Client, rows: str) -> None:
+    root = client.submit(pipeline(rows, exit_code=3))
+    assert client.ended(root) == "Failed"
+    node = client.history(f"{root}/children")["value"][0]["runId"]
+    split, train = client.history(f"{node}/children")["value"]
+    assert (split["status"], train["status"], train["startTimeUtc"]) == ("Failed", "Canceled", None)
+    said = client.history(f"{root}/details")["error"]["error"]
+    assert said["message"].startswith("Pipeline has failed child jobs. Failed nodes: /toy.")
+    assert "exited with status code 3" in said["message"]
+    assert "splitting" in split["error"]["error"]["message"]
+
+
+def test_continue_on_step_failure_runs_what_does_not_depend_on_the_failure(client: Client, rows: str) -> None:
+    job = pipeline(rows, exit_code=1)
+    job["jobs"]["other"] = pipeline(rows)["jobs"]["toy"] | {"outputs": {}}
+    job["settings"]["continue_on_step_failure"] = True
+    root = client.submit(job)
+    assert client.ended(root) == "Failed"
+    ended = {run["displayName"]: run["status"] for run in client.history(f"{root}/children")["value"]}
+    assert ended == {"toy": "Failed", "other": "Completed"}
+
+
+def test_a_second_job_is_queued_while_the_nodes_are_taken(client: Client) -> None:
+    client.cluster("one")
+    first, second = (
+        client.submit(command("sleep 300", **on("one"))),
+        client.submit(command("true", **on("one"))),
+    )
+    client.until(lambda: client.status(first) == "Running")
+    client.until(lambda: client.status(second) == "Queued")
+    counts = client.call("GET", "/computes/one").json()["properties"]["properties"]["nodeStateCounts"]
+    assert counts["runningNodeCount"] == 1
+    client.call("POST", f"/jobs/{first}/cancel")
+    assert client.ended(second) == "Completed"
+    idle = client.call("GET", "/computes/one").json()["properties"]["properties"]["nodeStateCounts"]
+    assert (idle["runningNodeCount"], idle["idleNodeCount"]) == (0, 1)
+
+
+def test_cancel_ends_the_whole_process_group_of_every_step(client: Client, rows: str) -> None:
+    name = client.submit(command("sleep 300 & echo $!; wait"))
+    process = process_of(client, name)
+    cancel = client.call("POST", f"/jobs/{name}/cancel")
+    assert cancel.status_code == 202
+    client.until(lambda: client.call("GET", cancel.headers["Location"]).status_code == 200)
+    assert client.status(name) == "Canceled"
+    client.until(lambda: not process.is_running())
+    assert client.call("POST", f"/jobs/{name}/cancel").status_code == 202
+    assert client.status(name) == "Canceled"
+
+
+def test_an_input_that_is_not_there_fails_the_job_in_words(client: Client) -> None:
+    missing = {"jobInputType": "uri_file", "uri": "azureml://datastores/workspaceblobstore/paths/none.jsonl"}
+    name = client.submit(command("cat ${{inputs.data}}", inputs={"data": missing}))
+    assert client.ended(name) == "Failed"
+    said = client.history(f"{name}/details")["error"]["error"]["message"]
+    assert "Input 'data' cannot be mounted. DataAccessError(NotFound)" in said
+
+
+def test_a_job_finds_azures_environment_and_its_own_python(client: Client) -> None:
+    code = "import azureml_local, os; print(os.environ['AZUREML_RUN_ID'], os.environ['MLFLOW_TRACKING_URI'])"
+    line = f'python -c "{code}"'
+    name = client.submit(command(line))
+    assert client.ended(name) == "Completed"
+    run_id, uri = client.log(name).split()
+    assert run_id == name
+    assert uri.startswith("https://eastus.api.azureml.ms/mlflow/v1.0/subscriptions/11111111-")
+
+
+def test_a_killed_service_comes_back_to_its_jobs(tmp_path: Path) -> None:
+    instance = Instance.start(tmp_path)
+    client = Client(instance)
+    rows = client.upload("rows.jsonl", "{}\n" * 7)
+    done = client.submit(command("true"))
+    assert client.ended(done) == "Completed"
+    going = client.submit(command("echo $$; until [ -e ../go ]; do sleep 0.05; done; echo done"))
+    process = process_of(client, going)
+    canceled = client.submit(command("echo $$; sleep 300"))
+    other = process_of(client, canceled)
+    instance.kill()
+    client.http.close()
+    assert process.is_running()
+
+    instance = Instance.start(tmp_path)
+    try:
+        client = Client(instance)
+        assert client.status(done) == "Completed"
+        assert client.status(going) == "Running"
+        client.call("POST", f"/jobs/{canceled}/cancel")
+        assert client.ended(canceled) == "Canceled"
+        (tmp_path / "jobs" / going / "go").touch()
+        assert client.ended(going) == "Completed"
+        assert client.log(going).splitlines()[1:] == ["done"]
+        assert client.ended(client.submit(pipeline(rows))) == "Completed"
+        client.http.close()
+    finally:
+        instance.stop()
+    for each in (process, other):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.wait(10)
+        assert not each.is_running()
+
+
+def test_a_job_whose_process_vanished_with_the_service_has_failed(tmp_path: Path) -> None:
+    instance = Instance.start(tmp_path)
+    client = Client(instance)
+    name = client.submit(command("echo $$; sleep 300"))
+    process = process_of(client, name)
+    supervisor = process.parent()
+    assert supervisor is not None
+    instance.kill()
+    client.http.close()
+    for each in (supervisor, process):
+        each.kill()
+        each.wait(10)
+    instance = Instance.start(tmp_path)
+    try:
+        client = Client(instance)
+        assert client.ended(name) == "Failed"
+        assert "disappeared" in client.history(name)["error"]["error"]["message"]
+        client.http.close()
+    finally:
+        instance.stop()
