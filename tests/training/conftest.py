@@ -3,10 +3,15 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerFast
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # MLflow warns of its own type hints while it is imported
+    import mlflow.pyfunc  # noqa: F401
 
 BUILDERS = Path(__file__).parents[2] / "registry" / "builders"
 
