@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, RuntimeError) as error:
         print(f"azureml-local: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     return code
 
@@ -111,6 +111,7 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _run_inside(settings: Settings, command: list[str]) -> int:
+    passing = _Passing()
     async with running(settings) as service:
         try:
             process = await asyncio.create_subprocess_exec(
@@ -118,18 +119,30 @@ async def _run_inside(settings: Settings, command: list[str]) -> int:
             )
         except OSError as error:
             raise CommandError(f"cannot run {command[0]}: {error.strerror}") from error
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _pass_on, process, number)
+        passing.process = process
         code = await process.wait()
     return code if code >= 0 else 128 - code
 
 
-def _pass_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    from_terminal = number == signal.SIGINT and sys.stdin.isatty() and os.tcgetpgrp(0) == os.getpgrp()
-    if not from_terminal:  # the terminal has told the command already
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
+class _Passing:
+    """Passes this process's signals on to the command; before there is one, they end the start."""
+
+    def __init__(self) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._pass, number)
+
+    def _pass(self, number: signal.Signals) -> None:
+        if self.process is None:
+            if self._task is not None:
+                self._task.cancel()
+            return
+        from_terminal = number == signal.SIGINT and sys.stdin.isatty() and os.tcgetpgrp(0) == os.getpgrp()
+        if not from_terminal:  # the terminal has told the command already
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
 
 
 @contextmanager

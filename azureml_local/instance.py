@@ -100,7 +100,9 @@ def facts(root: Path) -> dict[str, Any] | None:
 def is_running(facts: dict[str, Any]) -> bool:
     """Whether the instance that wrote these facts is still the process of that number."""
     try:
-        return bool(psutil.Process(facts["pid"]).create_time() == facts["started"])
+        process = psutil.Process(facts["pid"])
+        same = bool(process.create_time() == facts["started"])
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -117,7 +117,7 @@ async def json_body(request: Request) -> dict[str, Any]:
     """The request's JSON object; anything else is refused as ARM refuses it."""
     try:
         body = json.loads(await request.body())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServiceError(
             400,
             "InvalidRequestContent",

@@ -69,7 +69,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory, cache_home: Path) -> Iter
 @pytest.fixture
 def azure(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """This process sees Azure's names lead to the instance, while the test runs."""
-    # What Microsoft's clients still use of their libraries' past is theirs to change. (pytest undoes the filter.)
+    # What the clients still use of their libraries' past is theirs to change; pytest undoes the filter.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     for name, value in instance.environment.items():
         monkeypatch.setenv(name, value)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from azureml_local.reference import PAGE, page
 from azureml_local.urls import ROUTES, Router
 
 from .conftest import GROUP, SUBSCRIPTION, WORKSPACE, WORKSPACE_PATH, Wire
@@ -83,3 +84,11 @@ def _example(template: str) -> str:
         return choice.partition("|")[0] if choice and choice != "path" else "some-" + match[1]
 
     return re.sub(r"{(\w+)(?::([^}]+))?}", word, template)
+
+
+def test_the_page_of_operations_is_current() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run: python -m azureml_local.reference"
+
+
+def test_every_route_is_on_the_page() -> None:
+    assert page().count("\n| ") == len(ROUTES) + 5, "a line for each route, and a head for each of five hosts"
