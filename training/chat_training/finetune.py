@@ -24,7 +24,7 @@ import transformers
 from transformers.trainer_utils import get_last_checkpoint, set_seed
 
 from chat_training.devices import Device, choose_device, use_fastest_thread_count
-from chat_training.progress import ProgressCallback
+from chat_training.progress import ProgressCallback, ThreadsCallback
 from chat_training.token_files import PreprocessInfo, TokenDataset, read_info
 from chat_training.tracking import RunLog
 from chat_training.trainer import (
@@ -73,6 +73,9 @@ def _train(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunL
         pad_token_id(a.model_selector_output), info.max_seq_length if info.pad_to_max_length else None
     )
     callbacks = [ProgressCallback(log), *early_stopping(a)]
+    # Sums depend in their last digits on how many threads share them.
+    if device.is_cpu and not a.enable_full_determinism:
+        callbacks.append(ThreadsCallback())
     trainer = build_trainer(model, arguments, collator, splits, callbacks)
     trainer.train(resume_from_checkpoint=_checkpoint(a))
     if a.evaluation_strategy != "disable" and not _is_evaluated(trainer):

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from chat_training.devices import use_fastest_thread_count
 from chat_training.tracking import RunLog
 
 
@@ -39,6 +40,14 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
             loss, rate = float(logs["loss"]), float(logs["learning_rate"])
             print(f"{position}  loss {loss:.4f}  learning_rate {rate:.2e}  {seconds:.2f} s/step")
             self._since = (now, step)
+
+
+class ThreadsCallback(TrainerCallback):  # type: ignore[misc]
+    """Measures again how many CPU threads help whenever the trainer logs: other work comes and goes."""
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Takes a tenth of a second."""
+        use_fastest_thread_count()
 
 
 def _numbers(logs: dict[str, Any]) -> dict[str, float]:
