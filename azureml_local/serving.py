@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from azureml_local import supervisor
 from azureml_local.nodes import iso_seconds
 from azureml_local.responses import ServiceError, utc_now
+
+if TYPE_CHECKING:
+    import subprocess
 
 _POLL_SECONDS = 0.1
 _LOG_TAIL_BYTES = 4000
@@ -57,6 +60,7 @@ class Container:
     """A running deployment: where its process answers, and the folder that holds its log and lock."""
 
     folder: Path
+    process: "subprocess.Popen[bytes]"
     client: httpx.AsyncClient
     limits: Limits
 
@@ -100,7 +104,7 @@ class Serving:
             await asyncio.to_thread(process.wait)
             raise
         before = self._live.get((endpoint, deployment))
-        self._live[endpoint, deployment] = Container(folder, client, limits)
+        self._live[endpoint, deployment] = Container(folder, process, client, limits)
         if before is not None:
             await _end(before)
 
@@ -153,7 +157,9 @@ class Serving:
         containers, self._live = list(self._live.values()), {}
         await asyncio.gather(*map(_end, containers))
 
-    async def _ready(self, folder: Path, process: Any, limits: Limits) -> httpx.AsyncClient:
+    async def _ready(
+        self, folder: Path, process: "subprocess.Popen[bytes]", limits: Limits
+    ) -> httpx.AsyncClient:
         with suppress(TimeoutError):
             async with asyncio.timeout(limits.start_seconds):
                 while process.poll() is None:
@@ -185,8 +191,9 @@ class Serving:
 async def _end(container: Container) -> None:
     await container.client.aclose()
     supervisor.end(container.folder)
-    while supervisor.is_alive(container.folder):
+    while container.process.poll() is None:
         await asyncio.sleep(_POLL_SECONDS)
+    shutil.rmtree(container.folder, ignore_errors=True)
 
 
 def _port(folder: Path) -> int | None:
