@@ -19,11 +19,11 @@ _HEAD = """\
 
 Generated from the table of routes (`azureml_local/urls.py`) by `python -m azureml_local.reference`.
 
-An operation that is not listed does not exist: it answers 501, code `NotImplemented`, and names itself. Among what
-Azure Machine Learning has and this service has not: batch and serverless endpoints, schedules, compute instances,
-attached computes, AutoML, sweep and Spark jobs, feature stores, file-share and Data Lake datastores, creating or
-changing workspaces and registries. Any api-version is accepted; the shapes are those of the versions that
-azure-ai-ml 1.35 and azure-mgmt-machinelearningservices 1.0 send. `…` stands for
+An operation that is not listed does not exist: it answers 501, code `NotImplemented`, and names itself. Among
+what Azure Machine Learning has and this service has not: batch and serverless endpoints, schedules, compute
+instances, attached computes, AutoML, sweep and Spark jobs, feature stores, file-share and Data Lake
+datastores, creating or changing workspaces and registries. Any api-version is accepted; the shapes are those
+of the versions that azure-ai-ml 1.35 and azure-mgmt-machinelearningservices 1.0 send. `…` stands for
 `{group}`.
 """
 
