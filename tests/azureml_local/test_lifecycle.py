@@ -1,6 +1,8 @@
 """Long-running operations: what a poller sees, and what a restart leaves."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,12 @@ import pytest
 from azureml_local.lifecycle import Operation, Operations, Pace
 from azureml_local.models import State
 from azureml_local.responses import ServiceError
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with closing(State(tmp_path)) as state:
+        yield state
 
 
 async def _ended(operations: Operations, operation: Operation) -> Operation:
@@ -19,11 +27,11 @@ async def _ended(operations: Operations, operation: Operation) -> Operation:
         await asyncio.sleep(0)
 
 
-def test_work_is_done_before_success_is_told(tmp_path: Path) -> None:
+def test_work_is_done_before_success_is_told(state: State) -> None:
     done: list[str] = []
 
     async def scenario() -> tuple[Operation, Operation]:
-        operations = Operations(State(tmp_path), Pace())
+        operations = Operations(state, Pace())
 
         async def work() -> None:
             done.append("work")
@@ -35,9 +43,9 @@ def test_work_is_done_before_success_is_told(tmp_path: Path) -> None:
     assert (begun.status, ended.status, done) == ("InProgress", "Succeeded", ["work"])
 
 
-def test_a_refusal_fails_the_operation_in_its_own_words(tmp_path: Path) -> None:
+def test_a_refusal_fails_the_operation_in_its_own_words(state: State) -> None:
     async def scenario() -> Operation:
-        operations = Operations(State(tmp_path), Pace())
+        operations = Operations(state, Pace())
 
         async def work() -> None:
             raise ServiceError(400, "OutOfQuota", "There is no quota left.")
@@ -50,11 +58,11 @@ def test_a_refusal_fails_the_operation_in_its_own_words(tmp_path: Path) -> None:
     assert (ended.error["code"], ended.error["message"]) == ("OutOfQuota", "There is no quota left.")
 
 
-def test_a_restart_finishes_what_it_can_and_fails_the_rest(tmp_path: Path) -> None:
+def test_a_restart_finishes_what_it_can_and_fails_the_rest(state: State) -> None:
     resumed: list[str] = []
 
     async def begin() -> tuple[Operation, Operation]:
-        operations = Operations(State(tmp_path), Pace("3600"))
+        operations = Operations(state, Pace("3600"))
         begun = (
             operations.begin("compute.create", subject="gpu"),
             operations.begin("endpoint.create", subject="ep"),
@@ -66,7 +74,7 @@ def test_a_restart_finishes_what_it_can_and_fails_the_rest(tmp_path: Path) -> No
         resumed.append(subject)
 
     async def restart(first: Operation, second: Operation) -> tuple[Operation, Operation]:
-        operations = Operations(State(tmp_path), Pace())
+        operations = Operations(state, Pace())
         operations.recover({"compute.create": resume})
         return await _ended(operations, first), await _ended(operations, second)
 

@@ -1,6 +1,8 @@
 """What the state promises its users."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from azureml_local.models import State
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    return State(tmp_path)
+def state(tmp_path: Path) -> Iterator[State]:
+    with closing(State(tmp_path)) as state:
+        yield state
 
 
 def test_documents_are_copies(state: State) -> None:
@@ -66,5 +69,6 @@ def test_updates_from_threads_are_all_counted(state: State) -> None:
 
 
 def test_what_was_written_is_there_for_the_next_process(tmp_path: Path) -> None:
-    State(tmp_path).put("jobs", "a", {"n": 1})  # never closed, as after a kill
-    assert State(tmp_path).get("jobs", "a") == {"n": 1}
+    with closing(State(tmp_path)) as killed, closing(State(tmp_path)) as restarted:
+        killed.put("jobs", "a", {"n": 1})  # and it is not closed before it is read
+        assert restarted.get("jobs", "a") == {"n": 1}
