@@ -35,6 +35,7 @@ check: setup ## Lint, formatting, types, import rules
 
 docs: setup ## Write docs/reference again from the code
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m azureml_local.reference
 
 clean: ## Remove what was built: environment, caches, demo state
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -14,8 +14,9 @@ _HEAD = """\
 # Configuration
 
 Every knob of a retrain run. The same names are the fields of the form in the Prefect UI, the flags of
-`chat-finetune retrain` (`--model.name Phi-4`), and the keys of a JSON file for `--config`; all of them are
-checked by the same declarations, in `chat_finetune/config.py`, from which `make docs` writes this page.
+`chat-finetune retrain` (`--model.name Phi-4`; `--endpoint.keep` and `--no-endpoint.keep` for a boolean), and
+the keys of a YAML or JSON file for its `--config`. All of them are checked by the same declarations, in
+`chat_finetune/config.py`, from which `make docs` writes this page.
 """
 _TABLE_HEAD = "| field | type | default | allowed | |\n|---|---|---|---|---|"
 _BOUNDS = {
