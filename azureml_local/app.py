@@ -98,6 +98,8 @@ class Service:
             }
         )
         self.executor.recover()
+        for name, _ in self.state.all("computes"):
+            self.nodes.settle(name)
         deployments.start_all(self)
 
     async def stop(self) -> None:

@@ -36,9 +36,11 @@ def finishers(service: "Service") -> dict[str, Finisher]:
     async def succeed(key: str) -> None:
         if service.state.get("computes", key) is not None:  # it may have been deleted meanwhile
             service.state.update("computes", key, _mark("Succeeded"))
+            service.nodes.settle(key)
 
     async def remove(key: str) -> None:
         service.state.delete("computes", key)
+        service.nodes.settle(key)
 
     return {"compute.create": succeed, "compute.update": succeed, "compute.delete": remove}
 

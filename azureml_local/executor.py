@@ -5,14 +5,13 @@ ended, it says how. A restart therefore just runs every unfinished job again.
 """
 
 import asyncio
-import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azureml_local import staging, supervisor
+from azureml_local import reports, staging, supervisor
 from azureml_local.identity import Identity
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
@@ -26,8 +25,6 @@ from azureml_local.tracking import Tracking
 log = logging.getLogger("azureml_local.jobs")
 
 _POLL_SECONDS = 0.05
-_LOG_TAIL_BYTES = 2000
-_EXECUTION_LOG = "logs/azureml/executionlogs.txt"
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,9 @@ class Executor:
             message = "The job's process disappeared without an exit code; it may have been killed."
             return self._finish(step, Status.FAILED, {"code": "SystemError", "message": message})
         if record["exit_code"] != 0:
-            return self._finish(step, Status.FAILED, self._failure(step, record))
+            return self._finish(
+                step, Status.FAILED, reports.command_failure(self._places.blobs, step, record["exit_code"])
+            )
         self._runs.publish(step)
         return self._finish(step, Status.COMPLETED)
 
@@ -191,7 +190,11 @@ class Executor:
             while waiting or running:
                 for child in [c for c in waiting if all(ended.get(n) is Status.COMPLETED for n in c.needs)]:
                     waiting.remove(child)
-                    self._note(step, f"Submitting step '{child.display_name}', run id is {child.name}.")
+                    reports.note(
+                        self._places.blobs,
+                        step,
+                        f"Submitting step '{child.display_name}', run id is {child.name}.",
+                    )
                     running[asyncio.get_running_loop().create_task(self._run(child))] = child
                 if not running:
                     break  # what still waits, waits for a step that failed
@@ -199,8 +202,10 @@ class Executor:
                 for task in done:
                     child = running.pop(task)
                     ended[child.name] = task.result()
-                    self._note(
-                        step, f"Step '{child.display_name}', run id {child.name}: {ended[child.name]}."
+                    reports.note(
+                        self._places.blobs,
+                        step,
+                        f"Step '{child.display_name}', run id {child.name}: {ended[child.name]}.",
                     )
                 failed = any(status is not Status.COMPLETED for status in ended.values())
                 if failed and not step.continue_on_step_failure:
@@ -211,10 +216,14 @@ class Executor:
             await asyncio.gather(*running, return_exceptions=True)
         for child in [*running.values(), *waiting]:
             await self._cancel_tree(child.name)
-        self._note(step, "Finishing experiment: no runs left and nothing to schedule.")
+        reports.note(self._places.blobs, step, "Finishing experiment: no runs left and nothing to schedule.")
         failures = [child for child in children if ended.get(child.name) is Status.FAILED]
         if failures or waiting:
-            return self._finish(step, Status.FAILED, self._failed_children(failures))
+            return self._finish(
+                step,
+                Status.FAILED,
+                reports.pipeline_failure([(child, self._runs.get(child.name) or {}) for child in failures]),
+            )
         self._runs.publish(step)
         return self._finish(step, Status.COMPLETED)
 
@@ -272,41 +281,6 @@ class Executor:
         except Exception:
             # The job has ended as it ended; that MLflow does not know is for the log.
             log.exception("MLflow was not told of the end of %s", name)
-
-    def _failure(self, step: Step, record: dict[str, Any]) -> dict[str, Any]:
-        """Azure ML's words for a command that failed, and the end of its log."""
-        path = staging.log_path(self._places.blobs, step.name)
-        text = path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace") if path.is_file() else ""
-        message = (
-            f"Execution failed. User process '/bin/bash' exited with status code {record['exit_code']}. "
-            f"Please check log file 'user_logs/std_log.txt' for error details. Error: {text.strip()}"
-        )
-        return {"code": "UserError", "message": message, "messageFormat": "{Message}", "details": []}
-
-    def _failed_children(self, failures: Sequence[Step]) -> dict[str, Any]:
-        """Azure ML's words for a pipeline that failed; what each step said is in the details."""
-        names = ", ".join(f"/{step.display_name}" for step in failures)
-        details = []
-        for step in failures:
-            error = ((self._runs.get(step.name) or {}).get("error") or {}).get("error") or {}
-            details.append(
-                {"code": error.get("code"), "message": error.get("message"), "target": step.display_name}
-            )
-        said = " ".join(f"{detail['target']}: {detail['message']}" for detail in details)
-        message = (
-            f"Pipeline has failed child jobs. Failed nodes: {names}. For more details and logs, please go to"
-            f" the job detail page and check the child jobs. {said}"
-        )
-        return {"code": "UserError", "message": message.strip(), "target": names, "details": details}
-
-    def _note(self, pipeline: Step, text: str) -> None:
-        """A line in the pipeline's execution log and in those of the pipelines around it."""
-        now = dt.datetime.now(dt.UTC)
-        for name in dict.fromkeys((pipeline.name, pipeline.root)):
-            path = staging.artifacts(self._places.blobs, name) / _EXECUTION_LOG
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.write(f"[{now:%Y-%m-%d %H:%M:%SZ}] {text}\n")
 
     def _folder(self, name: str) -> Path:
         return self._state.root / "jobs" / name

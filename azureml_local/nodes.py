@@ -15,7 +15,7 @@ from typing import Any
 
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
-from azureml_local.responses import utc_now
+from azureml_local.responses import ServiceError, utc_now
 
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
@@ -50,12 +50,14 @@ class Lease(AbstractAsyncContextManager["Lease"]):
     def __init__(self, nodes: "Nodes", compute: str, node_count: int) -> None:
         self.compute = compute
         self.node_count = node_count
+        self.is_counted = False
         self._nodes = nodes
-        self._granted = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._lost = False
 
     @property
     def is_granted(self) -> bool:
-        return self._granted.is_set()
+        return self._settled.is_set() and not self._lost
 
     @property
     def is_provisioning(self) -> bool:
@@ -63,10 +65,19 @@ class Lease(AbstractAsyncContextManager["Lease"]):
         return not self.is_granted and self._nodes.is_provisioning(self)
 
     async def granted(self) -> None:
-        await self._granted.wait()
+        """Wait for the nodes. Raises ServiceError when the cluster is deleted meanwhile."""
+        await self._settled.wait()
+        if self._lost:
+            raise ServiceError(400, "UserError", f"The compute target '{self.compute}' was deleted.")
 
-    def grant(self) -> None:
-        self._granted.set()
+    def grant(self, *, is_counted: bool) -> None:
+        """Give the nodes; ``is_counted`` says that they are a cluster's, and go back to it."""
+        self.is_counted = is_counted
+        self._settled.set()
+
+    def lose(self) -> None:
+        self._lost = True
+        self._settled.set()
 
     async def __aenter__(self) -> "Lease":
         self._nodes.join(self)
@@ -103,25 +114,20 @@ class Nodes:
     def join(self, lease: Lease) -> None:
         """Queue the claim; start nodes for it if the cluster may grow."""
         if self._limits(lease.compute) is None:
-            lease.grant()
+            lease.grant(is_counted=False)
             return
         self._clusters[lease.compute.lower()].waiting.append(lease)
-        self._settle(lease.compute)
+        self.settle(lease.compute)
 
     def leave(self, lease: Lease) -> None:
         """Give the nodes back, or give up the place in the queue."""
         cluster = self._clusters[lease.compute.lower()]
         if lease in cluster.waiting:
             cluster.waiting.remove(lease)
-        elif lease.is_granted and self._limits(lease.compute) is not None:
+        elif lease.is_counted:
             cluster.running -= lease.node_count
             cluster.idle += lease.node_count
-        self._settle(lease.compute)
-
-    def settle_all(self) -> None:
-        """Bring every cluster to its minimum of nodes, as after a restart."""
-        for name, _ in self._state.all("computes"):
-            self._settle(name)
+        self.settle(lease.compute)
 
     async def close(self) -> None:
         for cluster in self._clusters.values():
@@ -131,18 +137,23 @@ class Nodes:
             task.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
 
-    def _settle(self, compute: str) -> None:
-        """Grant what can be granted, first come first served; grow or plan to shrink; note the counts."""
+    def settle(self, compute: str) -> None:
+        """Grant what can be granted, first come first served; grow or plan to shrink; note the counts.
+
+        To be called, too, when a cluster was made, changed or deleted: who waits for it must know.
+        """
         limits = self._limits(compute)
         cluster = self._clusters[compute.lower()]
-        if limits is None:  # deleted meanwhile, or serverless
+        if limits is None:
+            while cluster.waiting:
+                cluster.waiting.popleft().lose()
             return
         minimum_count, maximum_count, idle_seconds = limits
         while cluster.waiting and cluster.waiting[0].node_count <= cluster.idle:
             lease = cluster.waiting.popleft()
             cluster.idle -= lease.node_count
             cluster.running += lease.node_count
-            lease.grant()
+            lease.grant(is_counted=True)
         wanted = sum(lease.node_count for lease in cluster.waiting)
         target = min(maximum_count, max(minimum_count, cluster.running + wanted))
         if cluster.total < target:
@@ -161,7 +172,7 @@ class Nodes:
         cluster = self._clusters[compute.lower()]
         cluster.preparing -= node_count
         cluster.idle += node_count
-        self._settle(compute)
+        self.settle(compute)
 
     def _plan_leaving(self, compute: str, cluster: _Cluster, minimum_count: int, idle_seconds: float) -> None:
         if cluster.leaving is not None:
@@ -174,7 +185,7 @@ class Nodes:
     def _shrink(self, compute: str, minimum_count: int) -> None:
         cluster = self._clusters[compute.lower()]
         cluster.idle -= min(cluster.idle, max(0, cluster.total - minimum_count))
-        self._settle(compute)
+        self.settle(compute)
 
     def _limits(self, compute: str) -> tuple[int, int, float] | None:
         """Least and most nodes, and the idle seconds before one leaves; None for what is no cluster."""

@@ -10,6 +10,7 @@ import pytest
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
 from azureml_local.nodes import Nodes, iso_seconds
+from azureml_local.responses import ServiceError
 
 
 @pytest.fixture
@@ -79,6 +80,35 @@ def test_idle_nodes_leave_down_to_the_minimum(state: State) -> None:
         while counts(state)["current"] > 1:
             await asyncio.sleep(0.005)
         assert counts(state)["idleNodeCount"] == 1
+        await nodes.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_a_deleted_cluster_is_told(state: State) -> None:
+    async def scenario() -> None:
+        nodes = cluster(state)
+        async with nodes.lease("gpu", 1) as first, nodes.lease("gpu", 1) as second:
+            await first.granted()
+            state.delete("computes", "gpu")
+            nodes.settle("gpu")
+            with pytest.raises(ServiceError, match="'gpu' was deleted"):
+                await second.granted()
+            assert not second.is_granted
+        state.put("computes", "gpu", {"properties": {"properties": {}}})
+        nodes.settle("gpu")
+        assert counts(state)["runningNodeCount"] == 0
+        await nodes.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_cluster_has_its_least_number_of_nodes_from_the_start(state: State) -> None:
+    async def scenario() -> None:
+        nodes = cluster(state, minimum=2, maximum=2)
+        nodes.settle("gpu")
+        while counts(state)["idleNodeCount"] < 2:
+            await asyncio.sleep(0)
         await nodes.close()
 
     asyncio.run(scenario())
