@@ -7,7 +7,7 @@ between (azure-ai-ml, `constants/_endpoint.py`); run id at most 256 (azure-ai-do
 
 import hashlib
 import re
-from uuid import UUID
+from datetime import datetime
 
 _MAX_MODEL_NAME_CHARS = 255
 
@@ -35,13 +35,13 @@ def registered_model_name(foundation_model_name: str, data_source: str) -> str:
     return name[:_MAX_MODEL_NAME_CHARS].rstrip("-._")
 
 
-def model_version(flow_run_id: str) -> str:
+def model_version(created: datetime) -> str:
     """The version that a run registers: when the run was created, in milliseconds since 1970.
 
-    Prefect's run ids are version 7 UUIDs, whose first 48 bits are that time (RFC 9562, 5.7), so the
-    version follows from the run, stays the same over its retries, and sorts by age.
+    As in the walkthrough a time, so that versions sort by age; but the run's own, so that it stays
+    the same over the run's retries.
     """
-    return str(UUID(flow_run_id).int >> 80)
+    return str(round(created.timestamp() * 1000))
 
 
 def _slug(text: str) -> str:

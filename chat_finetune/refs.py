@@ -20,6 +20,7 @@ class RunRef(_Record):
     """One flow run with its configuration: what every remote name and tag follows from."""
 
     flow_run_id: str
+    created: datetime
     config_hash: str
 
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
 
@@ -13,8 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-# Prefect's loggers that write to the terminal on their own (prefect/logging/logging.yml).
-_LOGGERS = ("prefect", "prefect.flow_runs", "prefect.task_runs")
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _SHOWN_LINE_COUNT = 6
 
 
@@ -88,28 +87,21 @@ def show_progress(console: Console) -> Iterator[None]:
 
     setup_logging()
     progress = RunProgress(console)
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    silenced = [
-        (logger, handler)
-        for logger in loggers
-        for handler in logger.handlers
-        if isinstance(handler, PrefectConsoleHandler)
-    ]
-    for logger, handler in silenced:
-        logger.removeHandler(handler)
-    for logger in loggers[1:]:
+    root = logging.getLogger()
+    terminals = [handler for handler in root.handlers if isinstance(handler, PrefectConsoleHandler)]
+    run_loggers = [logging.getLogger(name) for name in _RUN_LOGGERS]
+    for handler in terminals:
+        root.removeHandler(handler)
+    for logger in run_loggers:
         logger.addHandler(progress)
     try:
-        if console.is_terminal:
-            with Live(progress, console=console, refresh_per_second=8):
-                yield
-        else:
+        with Live(progress, console=console, refresh_per_second=8) if console.is_terminal else nullcontext():
             yield
     finally:
-        for logger in loggers[1:]:
+        for logger in run_loggers:
             logger.removeHandler(progress)
-        for logger, handler in silenced:
-            logger.addHandler(handler)
+        for handler in terminals:
+            root.addHandler(handler)
 
 
 def _icon(state: str) -> RenderableType:

@@ -11,7 +11,7 @@ from rich.console import Console
 from chat_finetune.config import RetrainConfig
 from chat_finetune.report import result_record
 from commands.progress import show_progress
-from commands.server import configured_api_url, prefect_server, wait_until_ready
+from commands.server import configured_api_url, prefect_server, use_api, wait_until_ready
 from commands.summary import summarize
 
 
@@ -29,12 +29,11 @@ def run_retrain(config: RetrainConfig, *, as_json: bool) -> None:
     with ExitStack() as stack:
         if configured_api_url() is None:
             url = stack.enter_context(prefect_server(_prefect_home()))
-            os.environ["PREFECT_API_URL"] = url
             console.print("Starting a Prefect server for this run; set PREFECT_API_URL to use yours.")
             wait_until_ready(url)
+            stack.enter_context(use_api(url))
             console.print(f"Prefect UI: {url.removesuffix('/api')}")
         stack.enter_context(redirect_stdout(open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115, PTH123
-        # After PREFECT_API_URL is set: Prefect reads its settings when it is imported.
         from flows.retrain import retrain
 
         with show_progress(console):

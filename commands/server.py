@@ -62,6 +62,15 @@ def prefect_server(home: Path) -> Iterator[str]:
             process.wait()
 
 
+@contextmanager
+def use_api(api_url: str) -> Iterator[None]:
+    """Let the flows of this process report to the server at `api_url`."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        yield
+
+
 def wait_until_ready(api_url: str) -> None:
     """Wait for the server's health.
 

@@ -1,7 +1,7 @@
 """From conversations to a tuned, tested model."""
 
 from prefect import flow
-from prefect.runtime import flow_run
+from prefect.context import FlowRunContext
 
 from chat_finetune.config import RetrainConfig, config_hash
 from chat_finetune.costs import estimate_cost
@@ -31,7 +31,7 @@ def retrain(config: RetrainConfig) -> RetrainResult:
     Raises:
         PermanentError: something that trying again cannot mend; what the run had created is deleted.
     """
-    run = RunRef(flow_run_id=str(flow_run.id), config_hash=config_hash(config))
+    run = _this_run(config)
     endpoint_of_run = config.endpoint.name or endpoint_name(run.flow_run_id)
     try:
         result = _retrain(config, run, endpoint_of_run)
@@ -41,6 +41,14 @@ def retrain(config: RetrainConfig) -> RetrainResult:
     kept = config.endpoint.keep or not config.endpoint.deploy
     deleted = clean_up(run, endpoint_of_run, keep_endpoint=kept)
     return result.model_copy(update={"deleted": (*result.deleted, *deleted)})
+
+
+def _this_run(config: RetrainConfig) -> RunRef:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.created is None:
+        raise RuntimeError("retrain is a flow: call it, not retrain.fn")
+    flow_run = context.flow_run
+    return RunRef(flow_run_id=str(flow_run.id), created=flow_run.created, config_hash=config_hash(config))
 
 
 def _retrain(config: RetrainConfig, run: RunRef, endpoint_of_run: str) -> RetrainResult:
@@ -59,7 +67,7 @@ def _retrain(config: RetrainConfig, run: RunRef, endpoint_of_run: str) -> Retrai
     registered = register_model(
         finished,
         registered_model_name(model.name, config.data.source),
-        model_version(run.flow_run_id),
+        model_version(run.created),
         f"{model.name} tuned on {dataset.name}",
         lineage_tags(run, model, dataset, finished),
     )

@@ -8,6 +8,7 @@ from azure.ai.ml.entities import AmlCompute
 from chat_finetune.config import ComputeConfig
 from chat_finetune.errors import MissingError, PermanentError
 from chat_finetune.platform.errors import azure_errors
+from chat_finetune.platform.values import plain
 from chat_finetune.refs import ClusterRef, UsageRef, VmSizeRef
 
 
@@ -67,8 +68,8 @@ def _cluster(compute: AmlCompute) -> ClusterRef:
     return ClusterRef(
         name=compute.name,
         vm_size=compute.size,
-        provisioning_state=str(compute.provisioning_state),
-        tier=str(compute.tier or "dedicated"),
+        provisioning_state=plain(compute.provisioning_state),
+        tier=plain(compute.tier or "dedicated"),
         max_node_count=int(compute.max_instances or 0),
         provisioning_errors=(errors,) if isinstance(errors, str) else tuple(str(error) for error in errors),
     )

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from chat_finetune.config import EndpointConfig, ProbeConfig
 from chat_finetune.errors import DeadlineError, EndpointError, MissingError
 from chat_finetune.platform.errors import azure_errors
+from chat_finetune.platform.values import plain
 from chat_finetune.refs import DeploymentStatus, EndpointStatus
 
 # Azure answers within minutes; an operation that takes longer than this does not end.
@@ -156,7 +157,7 @@ def _endpoint(endpoint: ManagedOnlineEndpoint) -> EndpointStatus:
     return EndpointStatus(
         name=endpoint.name,
         scoring_uri=endpoint.scoring_uri,
-        provisioning_state=str(endpoint.provisioning_state),
+        provisioning_state=plain(endpoint.provisioning_state),
         traffic=endpoint.traffic or {},
         tags={key: str(value) for key, value in (endpoint.tags or {}).items()},
     )
@@ -165,7 +166,7 @@ def _endpoint(endpoint: ManagedOnlineEndpoint) -> EndpointStatus:
 def _deployment(deployment: ManagedOnlineDeployment) -> DeploymentStatus:
     return DeploymentStatus(
         name=deployment.name,
-        provisioning_state=str(deployment.provisioning_state),
+        provisioning_state=plain(deployment.provisioning_state),
         model_id=str(deployment.model),
         instance_type=str(deployment.instance_type),
         instance_count=int(deployment.instance_count or 1),

@@ -10,6 +10,7 @@ from azure.ai.ml.entities import Job, PipelineJob
 from chat_finetune.errors import MissingError
 from chat_finetune.platform.errors import azure_errors
 from chat_finetune.platform.registry import Registry
+from chat_finetune.platform.values import plain
 from chat_finetune.refs import JobStatus, PipelineSpec
 
 TRAINED_MODEL = "trained_model"
@@ -90,7 +91,7 @@ def _status(job: Job) -> JobStatus:
     return JobStatus(
         name=job.name,
         display_name=job.display_name or job.name,
-        status=str(job.status),
+        status=plain(job.status),
         studio_url=job.studio_url,
         tags={key: str(value) for key, value in (job.tags or {}).items()},
         outputs=tuple(job.outputs or {}),

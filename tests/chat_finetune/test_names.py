@@ -1,6 +1,7 @@
 """Names are valid for Azure ML whatever they are made of."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -28,9 +29,9 @@ def test_two_runs_share_no_name(one, other):
 
 
 def test_a_model_version_is_the_time_of_the_run_and_sorts_by_it():
-    earlier, later = "019ffb2d-0c00-7abc-8def-0123456789ab", "019ffb2d-0c01-7000-8000-000000000000"
-    assert model_version(earlier) == str(0x019FFB2D0C00)
-    assert int(model_version(earlier)) < int(model_version(later))
+    created = datetime(2026, 11, 22, 2, 0, 0, 123_000, tzinfo=UTC)
+    assert model_version(created) == "1795312800123"
+    assert model_version(created) < model_version(created + timedelta(milliseconds=1))
 
 
 @pytest.mark.parametrize(
