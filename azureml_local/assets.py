@@ -11,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.model_assets import completed_model
-from azureml_local.responses import ServiceError, json_body, listing, resource, section, workspace_id
+from azureml_local.responses import (
+    ServiceError,
+    json_body,
+    listing,
+    resource,
+    section,
+    whole_number,
+    workspace_id,
+)
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -93,8 +101,7 @@ async def list_versions(service: "Service", request: Request) -> Response:
     else:
         versions = _versions(service, params["kind"], params["name"])[::-1]
     viewed = _viewed(versions, query.get("listViewType", "ActiveOnly"))
-    top = query.get("$top", "")
-    return listing(viewed[: int(top)] if top.isdecimal() else viewed)
+    return listing(viewed[: whole_number(query.get("$top"), len(viewed))])
 
 
 async def get_container(service: "Service", request: Request) -> Response:
@@ -163,14 +170,14 @@ def _container(service: "Service", params: dict[str, Any], name: str) -> dict[st
     versions = [version["name"] for version in _versions(service, kind, name)]
     if not versions and kept is None:
         raise ServiceError(404, "UserError", f"{_singular(kind)} container with name {name} was not found.")
-    numbers = [int(version) for version in versions if version.isascii() and version.isdecimal()]
+    last_number = max((whole_number(version, 0) for version in versions), default=0)
     properties = {
         "description": None,
         "tags": {},
         "properties": {},
         "isArchived": False,
         "latestVersion": versions[-1] if versions else None,
-        "nextVersion": str(max(numbers, default=0) + 1),
+        "nextVersion": str(last_number + 1),
         **(kept or {}),
     }
     return resource(f"{workspace_id(params)}/{kind}/{name}", f"workspaces/{kind}", name, properties)

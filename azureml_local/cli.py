@@ -12,14 +12,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from azureml_local import supervisor
 from azureml_local.instance import Settings, facts, is_running, running
 from azureml_local.lifecycle import Pace
-from azureml_local.status import report
+from azureml_local.status import report, supervised
 
 _REGISTRY = Path(__file__).parent.parent / "registry"
 # All that an instance writes into its state folder: what `reset` removes, and nothing else.
@@ -85,20 +86,23 @@ def reset(parsed: argparse.Namespace) -> int:
                 f"an instance is running on {parsed.state} (pid {found['pid']}); stop it, or use --force"
             )
         os.kill(found["pid"], signal.SIGTERM)
-        _wait_until_stopped(found)
+        _wait(lambda: not is_running(found), f"the instance (pid {found['pid']})")
+    for folder in supervised(parsed.state):  # jobs outlive an instance with state
+        supervisor.end(folder)
+    _wait(lambda: not any(supervised(parsed.state)), "its jobs")
     for entry in (*(parsed.state / name for name in _WRITTEN), *parsed.state.glob("state.db*")):
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
             entry.unlink(missing_ok=True)
-    print(f"{parsed.state} is empty.")
+    print(f"The state in {parsed.state} is gone.")
     return 0
 
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as service:
         print(_exports(service.environment))
@@ -170,11 +174,11 @@ def _require_state(root: Path) -> None:
         raise CommandError(f"{root} is no state folder of azureml-local")
 
 
-def _wait_until_stopped(found: dict[str, Any]) -> None:
+def _wait(stopped: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
-    while is_running(found):
+    while not stopped():
         if time.monotonic() > deadline:
-            raise CommandError(f"the instance (pid {found['pid']}) did not stop within {_STOP_SECONDS:.0f} s")
+            raise CommandError(f"{what} did not stop within {_STOP_SECONDS:.0f} s")
         time.sleep(0.05)
 
 

@@ -112,9 +112,13 @@ def user_cache() -> Path:
 
 
 def _read(file: Path, root: Path) -> Asset:
-    spec = yaml.safe_load(file.read_text("utf-8"))
     kind = file.relative_to(root).parts[0]
-    return Asset(kind, str(spec["name"]), str(spec["version"]), spec, file.parent)
+    try:
+        spec = yaml.safe_load(file.read_text("utf-8"))
+        return Asset(kind, str(spec["name"]), str(spec["version"]), spec, file.parent)
+    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+        message = f"The registry's {file} is no asset spec: {error}"
+        raise ServiceError(500, "InternalServerError", message) from error
 
 
 def _content_hash(asset: Asset, script: Path) -> str:

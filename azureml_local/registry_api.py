@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.registry import Asset, Registry
-from azureml_local.responses import LOCATION, ServiceError, json_body, listing, utc_now
+from azureml_local.responses import LOCATION, ServiceError, json_body, listing, utc_now, whole_number
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -57,8 +57,7 @@ async def list_versions(service: "Service", request: Request) -> Response:
     """List the versions that the registry offers on the day, newest first ($top)."""
     kind, name = request.path_params["kind"], request.path_params["name"]
     versions = [_resource(service, asset) for asset in _offered(service.registry, kind, name)]
-    top = request.query_params.get("$top", "")
-    return listing(versions[: int(top)] if top.isdecimal() else versions)
+    return listing(versions[: whole_number(request.query_params.get("$top"), len(versions))])
 
 
 async def get_version(service: "Service", request: Request) -> Response:

@@ -117,6 +117,8 @@ async def json_body(request: Request) -> dict[str, Any]:
     """The request's JSON object; anything else is refused as ARM refuses it."""
     try:
         body = json.loads(await request.body())
+        # What Python reads beyond JSON (NaN, 1e999, halves of surrogate pairs) could not be answered with.
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ServiceError(
             400,
@@ -128,6 +130,12 @@ async def json_body(request: Request) -> dict[str, Any]:
             400, "InvalidRequestContent", "The request content was invalid: a JSON object is expected."
         )
     return body
+
+
+def whole_number(text: str | None, default: int) -> int:
+    """A query parameter such as ``$top``; the default for what is no plausible count."""
+    plausible = text is not None and text.isascii() and text.isdecimal() and len(text) < 19
+    return int(text) if text is not None and plausible else default
 
 
 def section(body: Mapping[str, Any], *path: str) -> dict[str, Any]:

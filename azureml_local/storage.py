@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from azureml_local import identity
-from azureml_local.responses import ServiceError
+from azureml_local.responses import ServiceError, whole_number
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -255,8 +255,7 @@ def _blob_headers(file: Path, details: dict[str, Any]) -> dict[str, str]:
 def _listing(blobs: "Blobs", request: Request, container: str) -> str:
     query = request.query_params
     prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", "")
-    asked = query.get("maxresults", "")
-    page_count = min(int(asked), _PAGE_COUNT) if asked.isdecimal() and int(asked) > 0 else _PAGE_COUNT
+    page_count = min(whole_number(query.get("maxresults"), _PAGE_COUNT) or _PAGE_COUNT, _PAGE_COUNT)
     with_metadata = "metadata" in query.get("include", "").split(",")
     entries = _entries(blobs.names(container, prefix), prefix, delimiter)
     page = [name for name in entries if name >= marker]

@@ -1,5 +1,6 @@
 """The command line, as a user has it: real processes, their output, their exit codes."""
 
+import os
 import shutil
 import signal
 import ssl
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from azureml_local import supervisor
 from azureml_local.instance import facts
 
 from .conftest import REGISTRY
@@ -183,3 +185,25 @@ def test_secrets_are_for_the_user_alone(tmp_path: Path, up: Callable[..., subpro
 
 def _context(bundle: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=bundle)
+
+
+def test_status_tells_of_processes_and_reset_ends_them(
+    tmp_path: Path, up: Callable[..., subprocess.Popen[str]]
+) -> None:
+    root = tmp_path / "state"
+    process = up()
+    _ready(process)
+    job = root / "jobs" / "left-behind"
+    left = supervisor.start(
+        job, "exec sleep 600", cwd=tmp_path, log=tmp_path / "log", environment=dict(os.environ)
+    )
+    while not supervisor.is_alive(job):
+        assert left.poll() is None
+    process.kill()
+    process.wait()
+    told = _cli("status", "--state", root).stdout
+    assert "not running" in told
+    assert f"pid {left.pid}  jobs/left-behind" in told
+    assert _cli("reset", "--state", root).returncode == 0
+    left.wait(SECONDS)
+    assert not supervisor.is_alive(job)
