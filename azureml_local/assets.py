@@ -32,7 +32,6 @@ _IDENTITY = {
     "environments": ("image", "condaFile", "build"),
     "models": ("modelUri", "modelType"),
 }
-KINDS = tuple(_IDENTITY)
 _DEFAULTS = {"description": None, "isArchived": False, "isAnonymous": False}
 
 

@@ -24,6 +24,7 @@ RESOURCE_GROUP = "local"
 WORKSPACE = "local"
 _FACTS = "instance.json"
 _GRACE_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def _config(app: App, server_certificate: Path) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ssl_certfile=server_certificate,
+        # Longer than any client's polling interval: who finds its connection closed just then sees an error.
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 

@@ -11,8 +11,8 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -137,8 +137,11 @@ async def _build(asset: Asset, script: Path, target: Path) -> None:
         await _locked(lock)
         if target.exists():  # another instance built it while this one waited
             return
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as workplace:
-            output = Path(workplace) / "model"
+        workplace = target.parent / f".build-{target.name}"
+        shutil.rmtree(workplace, ignore_errors=True)  # of a builder that was killed
+        workplace.mkdir()
+        try:
+            output = workplace / "model"
             arguments = [str(argument) for argument in asset.spec["path"].get("arguments", [])]
             exit_code, said = await _run([str(script), "--output", str(output), *arguments], script.parent)
             if exit_code != 0 or not output.is_dir():
@@ -148,6 +151,8 @@ async def _build(asset: Asset, script: Path, target: Path) -> None:
                     f"Model {asset.id} could not be built (exit code {exit_code}): {said[-2000:]}",
                 )
             output.rename(target)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 async def _run(arguments: list[str], folder: Path) -> tuple[int | None, str]:

@@ -99,8 +99,8 @@ async def data_reference(service: "Service", request: Request) -> Response:
     service.blobs.create_container(CONTAINER)
     link = service.blobs.path(CONTAINER, f"{name}/{version}")
     link.parent.mkdir(exist_ok=True)
-    if not link.exists():
-        link.unlink(missing_ok=True)  # it may point to a cache that is gone
+    if link.resolve() != folder.resolve():
+        link.unlink(missing_ok=True)  # it led to what was built before the registry changed
         link.symlink_to(folder, target_is_directory=True)
     uri = service.blobs.url(CONTAINER)
     sas = service.blobs.key.container_sas(CONTAINER, permissions="rl")

@@ -1,6 +1,5 @@
 """A throw-away certificate authority, and one certificate that carries Azure's names."""
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +21,6 @@ class Certificates:
 
     bundle: Path
     server: Path
-
-    def server_context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.server)
-        return context
 
 
 def certificates(folder: Path) -> Certificates:

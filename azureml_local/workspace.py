@@ -52,11 +52,6 @@ async def get_datastore(service: "Service", request: Request) -> Response:
     return JSONResponse(_datastore(service, request.path_params, name))
 
 
-async def default_datastore(service: "Service", request: Request) -> Response:
-    """Get the default datastore."""
-    return JSONResponse(_datastore(service, request.path_params, "workspaceblobstore"))
-
-
 async def list_secrets(service: "Service", request: Request) -> Response:
     """List a datastore's secrets: the account key."""
     _known_datastore(service, request)

@@ -154,8 +154,11 @@ WORKSPACE_PATH = (
 
 
 @pytest.fixture
-def open_wire(tmp_path: Path) -> Iterator[Callable[..., Wire]]:
+def open_wire(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Wire]]:
     """Opens services in this process, on ``tmp_path/state`` unless told otherwise."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
     wires: list[Wire] = []
     with asyncio.Runner() as runner:
 

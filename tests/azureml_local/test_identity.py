@@ -1,12 +1,13 @@
 """Signing in, and what happens to those who did not."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from .conftest import WORKSPACE_PATH, Wire
+from .conftest import WORKSPACE_PATH, Instance, Wire
 
 LOGIN = "https://login.microsoftonline.com"
 
@@ -81,6 +82,18 @@ def test_a_bad_token_is_refused_by_its_fault(wire: Wire, make: Callable[[Wire], 
     response = wire.call("GET", WORKSPACE_PATH, headers={"authorization": header})
     assert response.status_code == 401
     assert response.json()["error"]["code"] == code
+
+
+@pytest.mark.slow
+def test_the_sdk_says_why_it_cannot_sign_in(
+    azure: Instance, microsoft: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.core.exceptions import ClientAuthenticationError
+
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "wrong")
+    client = microsoft.MLClient(microsoft.credential(), "s", "g", "w")
+    with pytest.raises(ClientAuthenticationError, match="AADSTS7000215: Invalid client secret"):
+        client.workspaces.get("w")
 
 
 def test_credentials_stay_the_same_with_the_state(open_wire: Callable[..., Wire]) -> None:

@@ -141,6 +141,22 @@ def test_the_sdk_finds_models_and_components_and_downloads(
     assert [file.read_text() for file in tmp_path.rglob("text.txt")] == ["second"]
 
 
+def test_files_are_served_of_what_the_registry_holds_now(open_wire: Callable[..., Wire]) -> None:
+    wire = open_wire()
+    built = wire.service.blobs.path("azureml-registry", "tiny/2")
+
+    def referenced() -> str:
+        answer = wire.call("POST", f"{BASE}/datarefs/tiny/versions/2", json={})
+        place = answer.json()["blobReferenceForConsumption"]
+        url = place["blobUri"] + "/tiny/2/data/text.txt?" + place["credential"]["sasUri"].partition("?")[2]
+        return wire.call("GET", url, headers={"authorization": ""}).text
+
+    assert referenced() == "second"
+    built.unlink()
+    built.symlink_to(built.parent / "a cache that is gone")
+    assert referenced() == "second"
+
+
 @pytest.mark.slow
 def test_no_other_registry(microsoft: SimpleNamespace, azure: object) -> None:
     from azure.core.exceptions import ResourceNotFoundError
