@@ -84,6 +84,13 @@ def test_the_run_gets_the_loss_before_and_after(
     assert run.data.tags["apply_deepspeed"] == "not applied: there is no GPU"
     assert run.info.status == "RUNNING"  # its end belongs to the job
 
+    shutil.rmtree(arguments.pytorch_model_folder / "checkpoint-8")
+    second_run_id = client.create_run(run.info.experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", second_run_id)
+    finetune(replace(arguments, resume_from_checkpoint=True))
+    resumed = {point.step: point.value for point in client.get_metric_history(second_run_id, "eval_loss")}
+    assert resumed == pytest.approx(losses)  # what came before the interruption included
+
 
 def test_merged_weights_answer_like_the_adapter(arguments: FinetuneArguments, tmp_path: Path) -> None:
     finetune(replace(arguments, merge_lora_weights=False, lora_dropout=0.0))

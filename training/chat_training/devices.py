@@ -35,16 +35,14 @@ def choose_device(precision: Literal["32", "16"]) -> Device:
     return Device("cuda", "bf16" if torch.cuda.is_bf16_supported() else "fp16")
 
 
-def use_fastest_thread_count() -> int:
-    """Set torch to the CPU thread count that is fastest now, and return it.
+def use_fastest_thread_count() -> None:
+    """Set torch to the CPU thread count that is fastest now.
 
     On a busy machine more threads are slower than one, several times over: each step waits for the slowest.
     """
     most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     counts = sorted({1, most // 2 or 1, most})
-    fastest = min(counts, key=_matmul_seconds)
-    torch.set_num_threads(fastest)
-    return fastest
+    torch.set_num_threads(min(counts, key=_matmul_seconds))
 
 
 def _matmul_seconds(thread_count: int) -> float:

@@ -20,6 +20,7 @@ from chat_training.steps import StepError, run_step
 # Models and data come from folders; nothing is fetched.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import torch
 import transformers
 from transformers.trainer_utils import get_last_checkpoint, set_seed
 
@@ -73,8 +74,7 @@ def _train(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunL
         pad_token_id(a.model_selector_output), info.max_seq_length if info.pad_to_max_length else None
     )
     callbacks = [ProgressCallback(log), *early_stopping(a)]
-    # Sums depend in their last digits on how many threads share them.
-    if device.is_cpu and not a.enable_full_determinism:
+    if _adapts_threads(a, device):
         callbacks.append(ThreadsCallback())
     trainer = build_trainer(model, arguments, collator, splits, callbacks)
     trainer.train(resume_from_checkpoint=_checkpoint(a))
@@ -102,7 +102,9 @@ def _refuse_contradictions(a: FinetuneArguments) -> None:
 
 def _describe(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunLog) -> None:
     """Print and log what is about to happen, what was asked for and cannot be had included."""
-    where = f"{use_fastest_thread_count()} CPU threads" if device.is_cpu else "GPU"
+    if _adapts_threads(a, device):
+        use_fastest_thread_count()
+    where = f"{torch.get_num_threads()} CPU threads" if device.is_cpu else "GPU"
     print(f"training on {where}, precision {device.half or 'float32'}")
     for name, reason in _not_applied(a, device).items():
         print(f"{name} is not applied: {reason}")
@@ -113,6 +115,11 @@ def _describe(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: R
         counts[f"{prefix}_rows"] = info.splits[split].row_count
         counts[f"{prefix}_tokens"] = info.splits[split].token_count
     log.log_metrics(counts, step=0)
+
+
+def _adapts_threads(a: FinetuneArguments, device: Device) -> bool:
+    # Sums depend in their last digits on how many threads share them.
+    return device.is_cpu and not a.enable_full_determinism
 
 
 def _not_applied(a: FinetuneArguments, device: Device) -> dict[str, str]:
