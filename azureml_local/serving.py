@@ -1,13 +1,15 @@
 """Deployments as processes: started, probed, replaced, ended; and the requests that reach them."""
 
 import asyncio
+import functools
 import json
+import logging
 import random
 import shutil
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,10 @@ from azureml_local.responses import ServiceError, utc_now
 if TYPE_CHECKING:
     import subprocess
 
+log = logging.getLogger("azureml_local.serving")
+
 _POLL_SECONDS = 0.1
+_WATCH_SECONDS = 0.5
 _LOG_TAIL_BYTES = 4000
 _GRACE_SECONDS = 5.0
 _MOST_SECONDS = 600.0  # beyond every timeout that a deployment may have
@@ -71,6 +76,7 @@ class Serving:
     def __init__(self, root: Path) -> None:
         self._root = root / "deployments"
         self._live: dict[tuple[str, str], Container] = {}
+        self._watching: set[asyncio.Task[None]] = set()
         self._pending: Counter[tuple[str, str]] = Counter()
         self._random = random.SystemRandom()
 
@@ -104,7 +110,12 @@ class Serving:
             await asyncio.to_thread(process.wait)
             raise
         before = self._live.get((endpoint, deployment))
-        self._live[endpoint, deployment] = Container(folder, process, client, limits)
+        container = Container(folder, process, client, limits)
+        self._live[endpoint, deployment] = container
+        again = functools.partial(self.deploy, endpoint, deployment, model, limits, environment)
+        task = asyncio.get_running_loop().create_task(self._watch((endpoint, deployment), container, again))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
         if before is not None:
             await _end(before)
 
@@ -154,8 +165,24 @@ class Serving:
 
     async def close(self) -> None:
         """End every container."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         containers, self._live = list(self._live.values()), {}
         await asyncio.gather(*map(_end, containers))
+
+    async def _watch(
+        self, key: tuple[str, str], container: Container, again: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Start the deployment's container again when it ends by itself, as Azure does."""
+        while container.process.poll() is None:
+            await asyncio.sleep(_WATCH_SECONDS)
+        if self._live.get(key) is container:
+            log.warning("the container of %s ended and is started again", "/".join(key))
+            try:
+                await again()
+            except ServiceError as error:
+                log.warning("the container of %s does not start: %s", "/".join(key), error.message)
 
     async def _ready(
         self, folder: Path, process: "subprocess.Popen[bytes]", limits: Limits

@@ -102,6 +102,20 @@ def test_a_job_finds_azures_environment_and_its_own_python(client: Client) -> No
     assert uri.startswith("https://eastus.api.azureml.ms/mlflow/v1.0/subscriptions/11111111-")
 
 
+def test_a_job_walks_through_its_states_at_the_declared_pace(tmp_path: Path) -> None:
+    instance = Instance.start(tmp_path, "--pace", "0.4")
+    try:
+        client = Client(instance)
+        client.cluster("gpu")
+        name = client.submit(command("true", **on("gpu")))
+        seen = dict.fromkeys(["Starting"])
+        client.until(lambda: seen.setdefault(client.status(name)) or "Completed" in seen)
+        assert list(seen) == ["Starting", "Provisioning", "Preparing", "Running", "Finalizing", "Completed"]
+        client.http.close()
+    finally:
+        instance.stop()
+
+
 def test_a_killed_service_comes_back_to_its_jobs(tmp_path: Path) -> None:
     instance = Instance.start(tmp_path)
     client = Client(instance)

@@ -133,6 +133,15 @@ def test_an_update_replaces_the_process_and_a_delete_ends_it(echo: Client) -> No
     assert not psutil.pid_exists(after.pop())
 
 
+def test_a_container_that_is_killed_is_started_again(echo: Client) -> None:
+    (supervisor,) = processes(echo, "blue")
+    for process in psutil.Process(supervisor).children(recursive=True):
+        process.kill()
+    blue = {"azureml-model-deployment": "blue"}
+    echo.until(lambda: processes(echo, "blue") not in (set(), {supervisor}))
+    echo.until(lambda: ask(echo, ["again"], **blue).status_code == 200)
+
+
 def processes(client: Client, deployment: str) -> set[int]:
     """The pids of a deployment's supervisors."""
     folder = client.instance.root / "deployments" / "echo" / deployment

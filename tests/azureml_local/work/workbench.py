@@ -33,10 +33,10 @@ class Instance:
     process: "subprocess.Popen[str]"
 
     @classmethod
-    def start(cls, root: Path) -> "Instance":
+    def start(cls, root: Path, *options: str, registry: Path = REGISTRY) -> "Instance":
         command = [sys.executable, "-m", "azureml_local", "up", "--state", str(root)]
         process = subprocess.Popen(
-            [*command, "--registry", str(REGISTRY)],
+            [*command, "--registry", str(registry), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
