@@ -5,6 +5,7 @@ type) is kept in the state and belongs to the bytes as they were uploaded.
 """
 
 import base64
+import email.utils
 import hashlib
 import os
 import re
@@ -187,3 +188,12 @@ class Blobs:
 
 def _file_name(block_id: str) -> str:
     return hashlib.sha256(block_id.encode()).hexdigest()
+
+
+def etag(file: Path) -> str:
+    status = file.stat()
+    return f'"0x{status.st_mtime_ns:X}{status.st_size:X}"'
+
+
+def http_date(file: Path) -> str:
+    return email.utils.formatdate(file.stat().st_mtime, usegmt=True)

@@ -4,7 +4,6 @@ https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api
 """
 
 import datetime as dt
-import email.utils
 import re
 import uuid
 from collections.abc import Iterator
@@ -17,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from azureml_local import identity
-from azureml_local.responses import ServiceError, whole_number
+from azureml_local.blob_listing import listing
+from azureml_local.blobs import etag, http_date
+from azureml_local.responses import ServiceError
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
 _VERSION = "2021-12-02"
 _CHUNK_BYTES = 1 << 20
-_PAGE_COUNT = 5000
 
 
 async def get_container(service: "Service", request: Request) -> Response:
     """List a container's blobs (comp=list: prefix, delimiter, include=metadata) or get its properties."""
     container, _ = _authorized(service, request)
     if request.query_params.get("comp") == "list":
-        return Response(_listing(service.blobs, request, container), 200, _headers(), "application/xml")
+        return Response(
+            listing(service.blobs, container, request.query_params), 200, _headers(), "application/xml"
+        )
     return Response(b"", 200, _headers() | {"x-ms-lease-status": "unlocked"})
 
 
@@ -89,7 +91,7 @@ async def put_blob(service: "Service", request: Request) -> Response:
             file = _existing(service.blobs, container, name)
             details = service.blobs.details(container, name) | {"metadata": _metadata(request)}
             service.blobs.describe(container, name, details)
-            return Response(b"", 200, _headers() | {"ETag": _etag(file)})
+            return Response(b"", 200, _headers() | {"ETag": etag(file)})
         case other:
             raise ServiceError(
                 501, "NotImplemented", f"azureml_local does not implement PUT blob comp={other}."
@@ -158,7 +160,7 @@ def _described(blobs: "Blobs", request: Request, container: str, name: str, md5:
     details = {"content_type": kind or "application/octet-stream", "metadata": _metadata(request)}
     blobs.describe(container, name, details | {"content_md5": md5})
     headers = _headers() | {
-        "ETag": _etag(blobs.path(container, name)),
+        "ETag": etag(blobs.path(container, name)),
         "x-ms-request-server-encrypted": "true",
     }
     return Response(b"", 201, headers | ({"Content-MD5": md5} if md5 else {}))
@@ -219,15 +221,6 @@ def _metadata(request: Request) -> dict[str, str]:
     }
 
 
-def _etag(file: Path) -> str:
-    status = file.stat()
-    return f'"0x{status.st_mtime_ns:X}{status.st_size:X}"'
-
-
-def _http_date(file: Path) -> str:
-    return email.utils.formatdate(file.stat().st_mtime, usegmt=True)
-
-
 def _headers() -> dict[str, str]:
     return {"x-ms-version": _VERSION, "x-ms-request-id": str(uuid.uuid4())}
 
@@ -239,9 +232,9 @@ def _blob_headers(file: Path, details: dict[str, Any]) -> dict[str, str]:
         **_headers(),
         "Content-Type": details["content_type"],
         "Accept-Ranges": "bytes",
-        "ETag": _etag(file),
-        "Last-Modified": _http_date(file),
-        "x-ms-creation-time": _http_date(file),
+        "ETag": etag(file),
+        "Last-Modified": http_date(file),
+        "x-ms-creation-time": http_date(file),
         "x-ms-blob-type": "BlockBlob",
         "x-ms-lease-status": "unlocked",
         "x-ms-lease-state": "available",
@@ -250,53 +243,3 @@ def _blob_headers(file: Path, details: dict[str, Any]) -> dict[str, str]:
         **md5,
         **metadata,
     }
-
-
-def _listing(blobs: "Blobs", request: Request, container: str) -> str:
-    query = request.query_params
-    prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", "")
-    page_count = min(whole_number(query.get("maxresults"), _PAGE_COUNT) or _PAGE_COUNT, _PAGE_COUNT)
-    with_metadata = "metadata" in query.get("include", "").split(",")
-    entries = _entries(blobs.names(container, prefix), prefix, delimiter)
-    page = [name for name in entries if name >= marker]
-    body = "".join(
-        f"<BlobPrefix><Name>{escape(name)}</Name></BlobPrefix>"
-        if delimiter and name.endswith(delimiter)
-        else _entry(blobs, container, name, with_metadata)
-        for name in page[:page_count]
-    )
-    following = escape(page[page_count]) if len(page) > page_count else ""
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>'
-        f'<EnumerationResults ServiceEndpoint="https://{blobs.host}/" ContainerName="{container}">'
-        f"<Prefix>{escape(prefix)}</Prefix><MaxResults>{page_count}</MaxResults>"
-        f"<Delimiter>{escape(delimiter)}</Delimiter>"
-        f"<Blobs>{body}</Blobs><NextMarker>{following}</NextMarker></EnumerationResults>"
-    )
-
-
-def _entries(names: Iterator[str], prefix: str, delimiter: str) -> list[str]:
-    if not delimiter:
-        return list(names)
-    entries = dict.fromkeys(
-        name[: cut + len(delimiter)] if (cut := name.find(delimiter, len(prefix))) >= 0 else name
-        for name in names
-    )
-    return list(entries)
-
-
-def _entry(blobs: "Blobs", container: str, name: str, with_metadata: bool) -> str:
-    file, details = blobs.path(container, name), blobs.details(container, name)
-    date = _http_date(file)
-    metadata = "".join(f"<{key}>{escape(value)}</{key}>" for key, value in details["metadata"].items())
-    md5 = f"<Content-MD5>{details['content_md5']}</Content-MD5>" if details["content_md5"] else ""
-    return (
-        f"<Blob><Name>{escape(name)}</Name><Properties><Creation-Time>{date}</Creation-Time>"
-        f"<Last-Modified>{date}</Last-Modified><Etag>{_etag(file).strip(chr(34))}</Etag>"
-        f"<Content-Length>{file.stat().st_size}</Content-Length>"
-        f"<Content-Type>{escape(details['content_type'])}</Content-Type>{md5}"
-        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><LeaseStatus>unlocked</LeaseStatus>"
-        "<LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>"
-        + (f"<Metadata>{metadata}</Metadata>" if with_metadata else "")
-        + "</Blob>"
-    )
