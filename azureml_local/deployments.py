@@ -255,9 +255,18 @@ async def _deploy(service: "Service", key: str) -> None:
             endpoint, deployment, _model_folder(model), Limits.read(document), environment
         )
     except ServiceError:
-        service.state.update("deployments", key, lambda found: _set_state(found, "Failed"))
+        _mark(service, key, "Failed")
         raise
-    service.state.update("deployments", key, lambda found: _set_state(found, "Succeeded"))
+    if not _mark(service, key, "Succeeded"):  # deleted meanwhile
+        await service.serving.remove(endpoint, deployment)
+
+
+def _mark(service: "Service", key: str, state: str) -> bool:
+    """Note the deployment's state; False when there is no such deployment any more."""
+    if service.state.get("deployments", key) is None:
+        return False
+    service.state.update("deployments", key, lambda found: _set_state(found, state))
+    return True
 
 
 def _model_folder(path: Path) -> Path:

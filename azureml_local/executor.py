@@ -78,6 +78,8 @@ class Executor:
 
     def cancel(self, name: str) -> None:
         """Ask a job to end; it is Canceled when its processes are gone."""
+        if self._runs.status(name) is Status.CANCEL_REQUESTED:
+            return  # a second cancel must not interrupt the first
         for step in self._tree(name):
             self._runs.advance(step.name, Status.CANCEL_REQUESTED)
         task = self._roots.get(name)

@@ -82,7 +82,7 @@ async def list_all(service: "Service", request: Request) -> Response:
 
 async def cancel(service: "Service", request: Request) -> Response:
     """Cancel a job (long-running); one that has ended stays as it ended."""
-    name = _known(service, request)
+    name = _known_root(service, request)
     service.executor.cancel(name)
 
     async def ended() -> None:
@@ -93,7 +93,7 @@ async def cancel(service: "Service", request: Request) -> Response:
 
 async def delete(service: "Service", request: Request) -> Response:
     """Delete a job that has ended, with its steps' records (long-running); its data stays."""
-    name = _known(service, request)
+    name = _known_root(service, request)
     if not service.runs.status(name).is_final:
         raise ServiceError(
             400, "UserError", f"Job '{name}' is still in progress. Cancel it before deleting it."
@@ -109,6 +109,15 @@ def _known(service: "Service", request: Request) -> str:
     name = str(request.path_params["job"])
     if service.state.get("jobs", name) is None:
         raise ServiceError(404, "UserError", f"Job {name} was not found.", target="JobName")
+    return name
+
+
+def _known_root(service: "Service", request: Request) -> str:
+    name = _known(service, request)
+    root = (service.runs.get(name) or {})["rootRunId"]
+    if root != name:
+        message = f"Job {name} is a step of the pipeline job {root}; cancel or delete that one."
+        raise ServiceError(400, "UserError", message, target="JobName")
     return name
 
 

@@ -175,7 +175,10 @@ def main(folder: Path) -> None:
             return
         lock.write(str(os.getpid()))
         lock.flush()
-        _Supervisor(folder, json.loads((folder / "command.json").read_text())).run()
+        command = folder / "command.json"
+        spec = json.loads(command.read_text())
+        command.unlink()  # it holds the command's environment: secrets do not stay on the disk
+        _Supervisor(folder, spec).run()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def test_the_exit_code_and_both_streams_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "std_log.txt").read_text() == "out\nerr\n"
     assert not supervisor.is_alive(tmp_path / "job")
     assert supervisor.was_started(tmp_path / "job")
+    assert not (tmp_path / "job" / "command.json").exists()  # it held the environment
 
 
 def test_ending_ends_the_whole_group(tmp_path: Path) -> None:

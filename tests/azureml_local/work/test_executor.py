@@ -84,6 +84,24 @@ def test_cancel_ends_the_whole_process_group_of_every_step(client: Client, rows:
     assert client.status(name) == "Canceled"
 
 
+def test_a_second_cancel_does_not_disturb_the_first(client: Client) -> None:
+    name = client.submit(command("sleep 300 & echo $!; wait"))
+    process = process_of(client, name)
+    for _ in range(3):
+        assert client.call("POST", f"/jobs/{name}/cancel").status_code == 202
+    assert client.ended(name) == "Canceled"
+    client.until(lambda: not process.is_running())
+
+
+def test_a_step_is_cancelled_with_its_pipeline_only(client: Client, rows: str) -> None:
+    root = client.submit(pipeline(rows))
+    step = client.until(lambda: client.history(f"{root}/children")["value"])[0]["runId"]
+    refused = client.call("POST", f"/jobs/{step}/cancel")
+    assert refused.status_code == 400
+    assert f"is a step of the pipeline job {root}" in refused.json()["error"]["message"]
+    assert client.ended(root) == "Completed"
+
+
 def test_an_input_that_is_not_there_fails_the_job_in_words(client: Client) -> None:
     missing = {"jobInputType": "uri_file", "uri": "azureml://datastores/workspaceblobstore/paths/none.jsonl"}
     name = client.submit(command("cat ${{inputs.data}}", inputs={"data": missing}))

@@ -142,6 +142,19 @@ def test_a_container_that_is_killed_is_started_again(echo: Client) -> None:
     echo.until(lambda: ask(echo, ["again"], **blue).status_code == 200)
 
 
+def test_deleting_an_endpoint_ends_a_deployment_that_is_being_created(echo: Client) -> None:
+    endpoint = {"location": "eastus", "properties": {"authMode": "Key"}}
+    echo.settled(echo.call("PUT", "/onlineEndpoints/brief", endpoint))
+    properties = {"model": f"{WORKSPACE}/models/echo/versions/1", "instanceType": "Standard_DS3_v2"}
+    created = echo.call("PUT", "/onlineEndpoints/brief/deployments/only", {"properties": properties})
+    assert echo.settled(echo.call("DELETE", "/onlineEndpoints/brief"))["status"] == "Succeeded"
+    echo.settled(created)
+    folder = echo.instance.root / "deployments" / "brief" / "only"
+    assert not folder.exists()
+    running = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in running if any("deployments/brief" in part for part in line)]
+
+
 def processes(client: Client, deployment: str) -> set[int]:
     """The pids of a deployment's supervisors."""
     folder = client.instance.root / "deployments" / "echo" / deployment
