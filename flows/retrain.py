@@ -1,7 +1,10 @@
 """From conversations to a tuned, tested model."""
 
+from typing import Any
+
 from prefect import flow
 from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture, wait
 
 from chat_finetune.config import RetrainConfig, config_hash
 from chat_finetune.costs import estimate_cost
@@ -32,36 +35,33 @@ def retrain(config: RetrainConfig) -> RetrainResult:
         PermanentError: something that trying again cannot mend; what the run had created is deleted.
     """
     run = _this_run(config)
-    endpoint_of_run = config.endpoint.name or endpoint_name(run.flow_run_id)
+    endpoint = config.endpoint.name or endpoint_name(run.flow_run_id)
+    in_background: list[PrefectFuture[Any]] = []
     try:
-        result = _retrain(config, run, endpoint_of_run)
-    except Exception:
-        clean_up(run, endpoint_of_run, keep_endpoint=False)
+        result = _train_and_try(config, run, endpoint, in_background)
+    except (Exception, KeyboardInterrupt):
+        # What is only now being created would outlive the clean-up.
+        wait(in_background)
+        clean_up(run, endpoint, keep_endpoint=False)
         raise
     kept = config.endpoint.keep or not config.endpoint.deploy
-    deleted = clean_up(run, endpoint_of_run, keep_endpoint=kept)
+    deleted = clean_up(run, endpoint, keep_endpoint=kept)
     return result.model_copy(update={"deleted": (*result.deleted, *deleted)})
 
 
-def _this_run(config: RetrainConfig) -> RunRef:
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.created is None:
-        raise RuntimeError("retrain is a flow: call it, not retrain.fn")
-    flow_run = context.flow_run
-    return RunRef(flow_run_id=str(flow_run.id), created=flow_run.created, config_hash=config_hash(config))
-
-
-def _retrain(config: RetrainConfig, run: RunRef, endpoint_of_run: str) -> RetrainResult:
-    data = download_data.submit(config.data, cache_dir())
+def _train_and_try(
+    config: RetrainConfig, run: RunRef, endpoint: str, in_background: list[PrefectFuture[Any]]
+) -> RetrainResult:
+    downloading = download_data.submit(config.data, cache_dir())
+    in_background.append(downloading)
     model, component = look_up_model(config.model)
     parameters = resolve_parameters(config.training, model, component)
     compute = validate_compute(config, run, model)
-    dataset = data.result()
+    dataset = downloading.result()
 
     job = submit_job(pipeline_spec(config, run, model, component, parameters, dataset, compute))
-    creating = (
-        create_endpoint.submit(endpoint_of_run, config.endpoint, run) if config.endpoint.deploy else None
-    )
+    creating = create_endpoint.submit(endpoint, config.endpoint, run) if config.endpoint.deploy else None
+    in_background += [creating] if creating else []
     finished = poll_job(job, config.job)
     evaluation = review_metrics(finished, config.review)
     registered = register_model(
@@ -75,11 +75,13 @@ def _retrain(config: RetrainConfig, run: RunRef, endpoint_of_run: str) -> Retrai
     deployment = smoke_test = None
     replaced: tuple[str, ...] = ()
     if creating is not None:
-        name = deployment_name(run.flow_run_id)
-        deployment = deploy_endpoint(creating.result(), name, registered, config.endpoint, run)
-        smoke_test = smoke_test_endpoint(deployment, dataset.splits["test_gen"].path, config)
+        deployment = deploy_endpoint(
+            creating.result(), deployment_name(run.flow_run_id), registered, config.endpoint, run
+        )
+        rows = dataset.splits["test_gen"].path
+        smoke_test = smoke_test_endpoint(deployment, rows, config)
         if config.endpoint.keep or not deployment.endpoint.existed:
-            replaced = shift_traffic(deployment, dataset.splits["test_gen"].path, config)
+            replaced = shift_traffic(deployment, rows, config)
     return RetrainResult(
         run=run,
         foundation_model=model,
@@ -94,3 +96,11 @@ def _retrain(config: RetrainConfig, run: RunRef, endpoint_of_run: str) -> Retrai
         estimated_cost=estimate_cost(finished, compute, deployment),
         deleted=replaced,
     )
+
+
+def _this_run(config: RetrainConfig) -> RunRef:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.created is None:
+        raise RuntimeError("retrain is a flow: call it, not retrain.fn")
+    flow_run = context.flow_run
+    return RunRef(flow_run_id=str(flow_run.id), created=flow_run.created, config_hash=config_hash(config))

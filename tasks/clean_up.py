@@ -12,7 +12,8 @@ def clean_up(run: RunRef, endpoint_name: str, *, keep_endpoint: bool) -> tuple[s
     """Cancel the run's job if it still runs, and delete the endpoint unless it is kept."""
     from chat_finetune.platform import connect
 
-    deleted = clean_up_run(connect(), run.flow_run_id, endpoint_name, keep_endpoint=keep_endpoint)
+    with connect() as platform:
+        deleted = clean_up_run(platform, run.flow_run_id, endpoint_name, keep_endpoint=keep_endpoint)
     for what in deleted:
         get_run_logger().info("deleted %s", what)
     return deleted

@@ -13,6 +13,7 @@ def create_endpoint(name: str, config: EndpointConfig, run: RunRef) -> EndpointR
     """Take the endpoint of that name, or create it."""
     from chat_finetune.platform import connect
 
-    endpoint = ensure_endpoint(connect(), name, config, run)
+    with connect() as platform:
+        endpoint = ensure_endpoint(platform, name, config, run)
     get_run_logger().info("%s is there: %s", endpoint.name, endpoint.scoring_uri)
     return endpoint

@@ -15,6 +15,8 @@ def deploy_endpoint(
     """Deploy the model and wait until it is ready. No traffic moves."""
     from chat_finetune.platform import connect
 
-    deployment = deploy_once(connect(), endpoint, name, model, config, run)
+    get_run_logger().info("deploying %s:%s; on Azure this takes minutes", model.name, model.version)
+    with connect() as platform:
+        deployment = deploy_once(platform, endpoint, name, model, config, run)
     get_run_logger().info("%s is ready on %s", deployment.name, deployment.instance_type)
     return deployment

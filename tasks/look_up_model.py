@@ -1,6 +1,6 @@
 """The foundation model, and the component that tunes it."""
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from chat_finetune.config import ModelConfig
 from chat_finetune.refs import ComponentRef, FoundationModelRef
@@ -12,5 +12,9 @@ def look_up_model(config: ModelConfig) -> tuple[FoundationModelRef, ComponentRef
     """Find the foundation model and the training component in the registry."""
     from chat_finetune.platform import connect
 
-    registry = connect().registry(config.registry)
-    return registry.foundation_model(config.name, config.version), registry.component(config.component)
+    with connect() as platform:
+        registry = platform.registry(config.registry)
+        model = registry.foundation_model(config.name, config.version)
+        component = registry.component(config.component)
+    get_run_logger().info("%s %s, %s %s", model.name, model.version, component.name, component.version)
+    return model, component

@@ -13,4 +13,5 @@ def poll_job(job: JobRef, config: JobConfig) -> FinishedJobRef:
     """Wait until the job has ended; its steps and their logs are told as they happen."""
     from chat_finetune.platform import connect
 
-    return wait_until_ended(connect(), job, config, get_run_logger().info)
+    with connect() as platform:
+        return wait_until_ended(platform, job, config, get_run_logger().info)

@@ -14,6 +14,7 @@ def register_model(
     """Register the job's trained model, or take the version of an earlier attempt."""
     from chat_finetune.platform import connect
 
-    model = register_once(connect(), job, name=name, version=version, description=description, tags=tags)
+    with connect() as platform:
+        model = register_once(platform, job, name=name, version=version, description=description, tags=tags)
     get_run_logger().info("registered %s:%s", model.name, model.version)
     return model

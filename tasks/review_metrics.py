@@ -16,7 +16,8 @@ def review_metrics(job: FinishedJobRef, config: ReviewConfig) -> EvaluationRef:
     """Read the metrics from MLflow, draw the loss curve, and judge against the base model."""
     from chat_finetune.platform import connect
 
-    evaluation = read_evaluation(connect(), job)
+    with connect() as platform:
+        evaluation = read_evaluation(platform, job)
     picture = base64.b64encode(draw_loss_curve(evaluation)).decode()
     create_image_artifact(
         image_url=f"data:image/png;base64,{picture}", key="loss-curve", description=f"Loss of {job.name}"

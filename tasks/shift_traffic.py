@@ -15,7 +15,7 @@ def shift_traffic(deployment: DeploymentRef, rows: Path, config: RetrainConfig) 
     """Move traffic, prove that it arrives, and delete the deployments that this one replaces."""
     from chat_finetune.platform import connect
 
-    platform = connect()
-    replaced = promote(platform, deployment, lambda: prove_traffic(platform, deployment, rows, config))
+    with connect() as platform:
+        replaced = promote(platform, deployment, lambda: prove_traffic(platform, deployment, rows, config))
     get_run_logger().info("%s answers every request", deployment.name)
     return replaced

@@ -16,7 +16,9 @@ def smoke_test_endpoint(deployment: DeploymentRef, rows: Path, config: RetrainCo
     """Ask the new deployment, past the traffic rules, and hold the answers beside the ground truth."""
     from chat_finetune.platform import connect
 
-    result = try_deployment(connect(), deployment, rows, config)
+    get_run_logger().info("asking %d held-out questions", config.smoke_test.rows)
+    with connect() as platform:
+        result = try_deployment(platform, deployment, rows, config)
     create_table_artifact(
         table=[sample.model_dump() for sample in result.samples],
         key="sample-answers",

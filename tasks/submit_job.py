@@ -12,7 +12,8 @@ def submit_job(spec: PipelineSpec) -> JobRef:
     """Submit the fine-tuning pipeline, or attach to the job of an earlier attempt."""
     from chat_finetune.platform import connect
 
-    job = start_or_attach(connect(), spec)
+    with connect() as platform:
+        job = start_or_attach(platform, spec)
     verb = "attached to" if job.adopted else "submitted"
     get_run_logger().info("%s %s (%s) %s", verb, job.name, job.display_name, job.studio_url or "")
     return job

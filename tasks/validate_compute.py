@@ -14,7 +14,8 @@ def validate_compute(config: RetrainConfig, run: RunRef, model: FoundationModelR
     """Check VM sizes, quota and cluster against the model; create the cluster if it is missing."""
     from chat_finetune.platform import connect
 
-    compute = ensure_cluster(connect(), config, model, tags_of(run))
+    with connect() as platform:
+        compute = ensure_cluster(platform, config, model, tags_of(run))
     get_run_logger().info(
         "%s: %s with %d GPU a node, allowed by the model's %s",
         compute.cluster,

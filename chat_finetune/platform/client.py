@@ -1,11 +1,12 @@
 """Signing in, and the clients behind the verbs."""
 
+from contextlib import ExitStack
 from functools import cached_property
+from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
 from azure.ai.ml import MLClient
-from azure.core.credentials import TokenCredential
 from azure.identity import DefaultAzureCredential
 
 from chat_finetune.platform.computes import Computes
@@ -23,11 +24,19 @@ _REQUEST_TIMEOUT_SECONDS = 60.0
 
 
 class Platform:
-    """One signed-in connection to a workspace."""
+    """One signed-in connection to a workspace; a context manager that closes what it opened."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: DefaultAzureCredential) -> None:
         self.settings = settings
         self._credential = credential
+        self._opened = ExitStack()
+        self._opened.callback(credential.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
     @cached_property
     def _workspace_client(self) -> MLClient:
@@ -68,9 +77,11 @@ class Platform:
     def runs(self) -> Runs:
         """Run history: child steps, logs and error texts, which the SDK does not hand out."""
         host = urlsplit(self._mlflow_tracking_uri).netloc
-        http = httpx.Client(
-            base_url=f"https://{host}/history/v1.0{self.settings.workspace_arm_id}",
-            timeout=_REQUEST_TIMEOUT_SECONDS,
+        http = self._opened.enter_context(
+            httpx.Client(
+                base_url=f"https://{host}/history/v1.0{self.settings.workspace_arm_id}",
+                timeout=_REQUEST_TIMEOUT_SECONDS,
+            )
         )
         return Runs(http, self._token)
 

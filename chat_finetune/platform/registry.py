@@ -25,6 +25,8 @@ class Registry:
         try:
             with azure_errors(f"model {name} (version {version}) in registry {self._name}"):
                 model = self._client.models.get(name, **_version_or_label(version))
+                # azure-ai-ml 1.35 drops it from what it hands out.
+                answer = self._client.models._get(name, str(model.version))
         except MissingError as error:
             raise MissingError(
                 error.message,
@@ -36,8 +38,7 @@ class Registry:
             version=str(model.version),
             tags={key: str(value) for key, value in (model.tags or {}).items()},
             properties={key: str(value) for key, value in (model.properties or {}).items()},
-            # Not public in azure-ai-ml 1.35 (facts C.1), and absent from models without it.
-            system_metadata=getattr(model, "_system_metadata", None) or {},
+            system_metadata=answer.properties.get("systemMetadata") or {},
         )
 
     def component(self, name: str, version: str = "latest") -> ComponentRef:

@@ -1,0 +1,92 @@
+"""The real flow against the real service: a private `azureml-local` whose training takes milliseconds."""
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chat_finetune.config import RetrainConfig
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+REGISTRY = Path(__file__).parent / "registry"
+SAMPLE = Path(__file__).parents[2] / "data" / "ultrachat_sample"
+
+
+@pytest.fixture(scope="session")
+def azure_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of one instance for the session, as `azureml-local env` tells it."""
+    root = tmp_path_factory.mktemp("azure")
+    command = [sys.executable, "-m", "azureml_local"]
+    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    up = [*command, "up", "--state", str(root), "--registry", str(REGISTRY)]
+    with subprocess.Popen(
+        up, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **cache}
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("# ready") for line in process.stdout), "azureml-local did not start"
+        printed = subprocess.run(
+            [*command, "env", "--state", str(root)], capture_output=True, text=True, check=True
+        ).stdout
+        exports = (
+            line.removeprefix("export ") for line in printed.splitlines() if line.startswith("export ")
+        )
+        pairs = (export.split("=", 1) for export in exports)
+        yield {name: value.strip("'\"") for name, value in pairs}
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="session")
+def sdk() -> None:
+    """The SDK, imported: that warns of what its own libraries will take away."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import chat_finetune.platform  # noqa: F401
+
+
+@pytest.fixture
+def azure(
+    sdk: None,
+    azure_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """While the test runs, Azure's names lead to the instance."""
+    # What the SDKs still use of their libraries' past is theirs to change; pytest undoes the filter.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for name, value in azure_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHAT_FINETUNE_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "prepared"))
+
+
+@pytest.fixture
+def platform(azure: None) -> "Platform":
+    from chat_finetune.platform import connect
+
+    return connect()
+
+
+@pytest.fixture
+def make_config() -> Callable[..., RetrainConfig]:
+    """A config for the instance; keywords replace fields of its groups."""
+
+    def make(**groups: dict[str, object]) -> RetrainConfig:
+        given: dict[str, dict[str, object]] = {
+            "model": {"name": "parrot"},
+            "data": {"source": str(SAMPLE), "percent": 100},
+            "job": {"max_poll_interval_seconds": 0.1},
+            "endpoint": {"instance_type": "Standard_E4s_v3"},
+            "smoke_test": {"rows": 2},
+        }
+        for name, fields in groups.items():
+            given[name] = {**given.get(name, {}), **fields}
+        return RetrainConfig.model_validate(given)
+
+    return make

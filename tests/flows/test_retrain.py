@@ -1,0 +1,179 @@
+"""The whole flow, on a real Prefect server and Azure ML on loopback."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.errors import (
+    ComputeNotSuitableError,
+    ConflictError,
+    JobFailedError,
+    MissingError,
+    NotBetterError,
+    SmokeTestError,
+)
+from chat_finetune.names import endpoint_name, job_name
+from chat_finetune.refs import RetrainResult
+from chat_finetune.report import result_record
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+pytestmark = [
+    pytest.mark.slow,
+    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+Config = Callable[..., RetrainConfig]
+Run = Callable[[RetrainConfig], RetrainResult]
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
+
+
+@pytest.fixture
+def retrain(prefect_server: None, azure: None) -> Run:
+    from flows.retrain import retrain
+
+    return retrain
+
+
+def _endpoints(platform: "Platform") -> set[str]:
+    return {endpoint.name for endpoint in platform._workspace_client.online_endpoints.list()}
+
+
+def test_a_run_ends_with_a_model_that_answered_and_nothing_billed(
+    retrain: Run, platform: "Platform", make_config: Config
+) -> None:
+    result = retrain(make_config())
+    record = result_record(result)
+
+    assert record["dataset"]["rows"] == sum(record["dataset"]["splits"].values()) > 150
+    assert record["job"]["status"] == "Completed"
+    assert list(record["job"]["seconds_per_step"]) == ["chat_completion_finetune"]
+    assert record["evaluation"] == {
+        "base_loss": 3.0, "tuned_loss": 2.0, "rows": 4, "improvement_percent": pytest.approx(100 / 3),
+    }  # fmt: skip
+    assert result.smoke_test is not None
+    answers = {sample.answer for sample in result.smoke_test.samples}
+    assert answers == {f"I have learned {record['dataset']['splits']['train_sft']} things."}
+    assert record["estimated_cost"]["training_usd"] > 0
+    assert record["deleted"] == [f"endpoint {endpoint_name(result.run.flow_run_id)}"]
+    assert endpoint_name(result.run.flow_run_id) not in _endpoints(platform)
+
+    changes = {change["name"]: change["reason"] for change in record["parameter_changes"]}
+    assert changes["learning_rate"] == "the model's own default"
+    assert "no such input" in changes["learning_rate_min"]
+
+    found = platform.models.find(result.model.name, result.model.version)
+    assert found is not None
+    _, tags = found
+    assert tags["job"] == result.job.name == job_name(result.run.flow_run_id)
+    assert tags["data_sha256"] == result.dataset.content_sha256
+    assert tags["base_model"] == "azureml://registries/azureml/models/parrot/versions/1"
+    assert tags["config_hash"] == result.run.config_hash
+
+
+def test_a_failed_step_is_named_with_the_end_of_its_log(
+    retrain: Run, platform: "Platform", make_config: Config
+) -> None:
+    before = _endpoints(platform)
+    with pytest.raises(JobFailedError, match=r"chat_completion_finetune(.|\n)*CUDA out of memory"):
+        retrain(make_config(training={"num_train_epochs": 13}))
+    assert _endpoints(platform) == before
+
+
+def test_a_model_that_is_not_better_is_not_registered(
+    retrain: Run, platform: "Platform", make_config: Config
+) -> None:
+    before = _endpoints(platform)
+    with pytest.raises(NotBetterError, match=r"3\.000 → 3\.500"):
+        retrain(make_config(training={"num_train_epochs": 14}))
+    assert _endpoints(platform) == before
+
+
+def test_a_model_that_says_nothing_fails_the_smoke_test_and_is_taken_down(
+    retrain: Run, platform: "Platform", make_config: Config
+) -> None:
+    before = _endpoints(platform)
+    with pytest.raises(SmokeTestError, match="it is empty"):
+        retrain(make_config(training={"seed": 13}))
+    assert _endpoints(platform) == before
+
+
+def test_the_better_model_replaces_the_one_that_served_and_a_bad_one_does_not(
+    retrain: Run, platform: "Platform", make_config: Config
+) -> None:
+    kept = {"name": "always-here", "keep": True}
+    try:
+        first = retrain(make_config(endpoint=kept))
+        second = retrain(make_config(endpoint=kept))
+        assert first.smoke_test is not None
+        assert second.smoke_test is not None
+        serving = platform.endpoints.find("always-here")
+        assert serving is not None
+        assert serving.traffic[second.smoke_test.deployment] == 100
+        assert [found.name for found in platform.endpoints.deployments("always-here")] == [
+            second.smoke_test.deployment
+        ]
+        assert second.deleted == (f"deployment {first.smoke_test.deployment} of endpoint always-here",)
+
+        with pytest.raises(SmokeTestError):
+            retrain(make_config(endpoint=kept, training={"seed": 13}))
+        still = platform.endpoints.find("always-here")
+        assert still is not None
+        assert still.traffic[second.smoke_test.deployment] == 100
+        assert [found.name for found in platform.endpoints.deployments("always-here")] == [
+            second.smoke_test.deployment
+        ]
+    finally:
+        platform.endpoints.delete("always-here")
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        ({"model": {"name": "no-such-model"}}, MissingError, "no-such-model"),
+        ({"compute": {"vm_size": "Standard_NC24rs_v3"}}, ComputeNotSuitableError, "retired on 2025-09-30"),
+        ({"compute": {"vm_size": "Standard_E16s_v3"}}, ComputeNotSuitableError, "no GPU"),
+        ({"endpoint": {"instance_type": "Standard_NC6s_v3"}}, ComputeNotSuitableError, "retired"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_job_is_submitted(
+    retrain: Run,
+    platform: "Platform",
+    make_config: Config,
+    groups: dict[str, dict[str, object]],
+    error: type[Exception],
+    message: str,
+) -> None:
+    jobs_before = {job.name for job in platform._workspace_client.jobs.list()}
+    fresh = {"cluster": "not-made-yet"}
+    with pytest.raises(error, match=message):
+        retrain(make_config(**{**groups, "compute": {**fresh, **groups.get("compute", {})}}))
+    assert {job.name for job in platform._workspace_client.jobs.list()} == jobs_before
+    assert platform.computes.find("not-made-yet") is None
+
+
+def test_an_endpoint_that_somebody_else_made_is_left_alone(
+    retrain: Run, platform: "Platform", make_config: Config
+) -> None:
+    platform.endpoints.create("not-ours", description="", tags={"owner": "somebody else"})
+    try:
+        with pytest.raises(ConflictError, match="Endpoint not-ours exists"):
+            retrain(make_config(endpoint={"name": "not-ours"}))
+        assert platform.endpoints.find("not-ours") is not None
+    finally:
+        platform.endpoints.delete("not-ours")
