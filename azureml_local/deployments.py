@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local import endpoints, staging
-from azureml_local.nodes import iso_seconds
+from azureml_local.durations import iso_seconds
 from azureml_local.responses import (
     LOCATION,
     ServiceError,

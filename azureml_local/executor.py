@@ -140,7 +140,12 @@ class Executor:
                 except ServiceError as error:
                     return self._finish(step, Status.FAILED, {"code": error.code, "message": error.message})
             self._runs.advance(step.name, Status.RUNNING)
-            record = await self._exit_record(step.name)
+            try:
+                async with asyncio.timeout(step.timeout_seconds):
+                    record = await self._exit_record(step.name)
+            except TimeoutError:
+                await self._end(step.name)
+                return self._finish(step, Status.CANCELED, reports.timeout(step))
             self._runs.advance(step.name, Status.FINALIZING)
             await asyncio.sleep(self._pace.seconds("job.finalize"))
         if record is None:
@@ -219,7 +224,8 @@ class Executor:
         for child in [*running.values(), *waiting]:
             await self._cancel_tree(child.name)
         reports.note(self._places.blobs, step, "Finishing experiment: no runs left and nothing to schedule.")
-        failures = [child for child in children if ended.get(child.name) is Status.FAILED]
+        unfinished = {name for name, status in ended.items() if status is not Status.COMPLETED}
+        failures = [child for child in children if child.name in unfinished]
         if failures or waiting:
             return self._finish(
                 step,

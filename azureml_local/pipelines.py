@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azureml_local.components import Binding, Component, literal, refuse
+from azureml_local.durations import iso_seconds
 from azureml_local.responses import ServiceError
 
 _REFERENCE = re.compile(r"\$\{\{\s*parent\.(inputs|outputs|jobs)\.([^}\s]+)\s*\}\}")
@@ -49,6 +50,7 @@ class Step:
     environment: Mapping[str, str] = field(default_factory=dict)
     distribution: Mapping[str, Any] | None = None
     continue_on_step_failure: bool = False
+    timeout_seconds: float | None = None
 
     def document(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -155,6 +157,9 @@ class _Level:
             if distribution is None
             else {key: self._text(value) for key, value in distribution.items()},
             continue_on_step_failure=self._parent.continue_on_step_failure,
+            timeout_seconds=timeout_seconds(
+                self._text((spec.get("limits") or component.spec.get("limits") or {}).get("timeout"))
+            ),
         )
 
     def _environment(self, spec: Mapping[str, Any], component: Component) -> dict[str, str]:
@@ -233,6 +238,13 @@ class _Level:
         except graphlib.CycleError as error:
             cycle = " → ".join(error.args[1])
             refuse([f"The steps wait for each other in a circle: {cycle}."], self._parent.display_name)
+
+
+def timeout_seconds(text: str | None) -> float | None:
+    """A job's time limit: seconds, or an ISO 8601 duration; None when there is none."""
+    if text is None:
+        return None
+    return float(text) if text.isdecimal() else iso_seconds(text, 0.0) or None
 
 
 def _short_name(compute: str | None) -> str | None:

@@ -33,8 +33,16 @@ def command_failure(blobs: Blobs, step: Step, exit_code: int) -> dict[str, Any]:
     return {"code": "UserError", "message": message, "messageFormat": "{Message}", "details": []}
 
 
+def timeout(step: Step) -> dict[str, Any]:
+    """The error of a command that ran into its limit, at which Azure ML cancels it."""
+    message = (
+        f"The job was canceled because it ran longer than its limit of {step.timeout_seconds:g} seconds."
+    )
+    return {"code": "UserError", "message": message}
+
+
 def pipeline_failure(failures: Sequence[tuple[Step, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The error of a pipeline whose steps (with their runs) failed; what each said is in the details."""
+    """The error of a pipeline with steps (and their runs) that did not complete; details say why."""
     names = ", ".join(f"/{step.display_name}" for step, _ in failures)
     details = []
     for step, run in failures:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from azureml_local import supervisor
-from azureml_local.nodes import iso_seconds
+from azureml_local.durations import iso_seconds
 from azureml_local.responses import ServiceError, utc_now
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azureml_local.components import Binding, Component, literal, refuse, render
-from azureml_local.pipelines import Step, output_uri, plan
+from azureml_local.pipelines import Step, output_uri, plan, timeout_seconds
 from azureml_local.responses import ServiceError, section
 from azureml_local.sizes import sizes
 
@@ -86,6 +86,7 @@ def _command(service: "Service", root: Step, filled: dict[str, Any]) -> list[Ste
         instance_count=int(resources.get("instanceCount") or 1),
         environment={key: str(value) for key, value in section(filled, "environmentVariables").items()},
         distribution=filled.get("distribution"),
+        timeout_seconds=timeout_seconds(section(filled, "limits").get("timeout")),
     )
     return [step]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from azureml_local.durations import iso_seconds
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
-from azureml_local.nodes import Nodes, iso_seconds
+from azureml_local.nodes import Nodes
 from azureml_local.responses import ServiceError
 
 

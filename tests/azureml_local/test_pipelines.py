@@ -101,6 +101,12 @@ def test_a_nested_pipeline_becomes_a_flat_plan_wired_by_place() -> None:
     assert Step.load(train.document()) == train
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [(60, 60.0), ("PT1M30S", 90.0), (None, None)])
+def test_a_steps_time_limit_is_seconds_or_a_duration(limit: object, seconds: float | None) -> None:
+    graph = {"i": {"component": "azureml:import:1", "limits": {"timeout": limit}}}
+    assert plan(root(), graph, lookup)[0].timeout_seconds == seconds
+
+
 def test_an_output_bound_upward_is_written_where_the_root_output_lives() -> None:
     train = plan(root(), nodes(), lookup)[1]
     assert train.outputs["model"]["uri"].endswith("/paths/azureml/root/best/")

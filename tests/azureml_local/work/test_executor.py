@@ -102,6 +102,14 @@ def test_a_step_is_cancelled_with_its_pipeline_only(client: Client, rows: str) -
     assert client.ended(root) == "Completed"
 
 
+def test_a_job_that_exceeds_its_time_limit_is_canceled(client: Client) -> None:
+    limits = {"jobLimitsType": "Command", "timeout": "PT0.2S"}
+    name = client.submit(command("sleep 300", limits=limits))
+    assert client.ended(name) == "Canceled"
+    said = client.history(f"{name}/details")["error"]["error"]["message"]
+    assert said == "The job was canceled because it ran longer than its limit of 0.2 seconds."
+
+
 def test_an_input_that_is_not_there_fails_the_job_in_words(client: Client) -> None:
     missing = {"jobInputType": "uri_file", "uri": "azureml://datastores/workspaceblobstore/paths/none.jsonl"}
     name = client.submit(command("cat ${{inputs.data}}", inputs={"data": missing}))
