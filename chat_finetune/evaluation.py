@@ -19,11 +19,11 @@ def read_evaluation(platform: "Platform", job: FinishedJobRef) -> EvaluationRef:
     for step in job.steps:
         curve = platform.tracking.curve(step.name, "eval_loss")
         if curve:
-            rows = platform.tracking.params(step.name).get("eval_rows")
+            rows = platform.tracking.curve(step.name, "eval_rows")
             return EvaluationRef(
-                base_loss=curve[0].loss if curve[0].step == 0 else None,
-                tuned_loss=curve[-1].loss if curve[-1].step > 0 else None,
-                rows=int(rows) if rows else None,
+                base_loss=curve[0].value if curve[0].step == 0 else None,
+                tuned_loss=curve[-1].value if curve[-1].step > 0 else None,
+                rows=int(rows[-1].value) if rows else None,
                 train_curve=platform.tracking.curve(step.name, "loss"),
                 eval_curve=curve,
             )
@@ -65,7 +65,7 @@ def draw_loss_curve(evaluation: EvaluationRef) -> bytes:
         (evaluation.eval_curve, "held-out rows", "o--"),
     ):
         if points:
-            axes.plot([point.step for point in points], [point.loss for point in points], style, label=label)
+            axes.plot([point.step for point in points], [point.value for point in points], style, label=label)
     if axes.lines:
         axes.legend()
     else:

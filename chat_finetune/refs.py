@@ -131,9 +131,9 @@ class FinishedJobRef(_Record):
     steps: tuple[StepRef, ...]
 
 
-class LossPoint(_Record):
+class MetricPoint(_Record):
     step: int
-    loss: float
+    value: float
 
 
 class EvaluationRef(_Record):
@@ -146,8 +146,8 @@ class EvaluationRef(_Record):
     base_loss: float | None
     tuned_loss: float | None
     rows: int | None
-    train_curve: tuple[LossPoint, ...]
-    eval_curve: tuple[LossPoint, ...]
+    train_curve: tuple[MetricPoint, ...]
+    eval_curve: tuple[MetricPoint, ...]
 
     @property
     def improvement_percent(self) -> float | None:

@@ -7,7 +7,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chat_finetune.refs import LossPoint
+from chat_finetune.refs import MetricPoint
 
 if TYPE_CHECKING:
     from mlflow.store.tracking.rest_store import RestStore
@@ -25,15 +25,11 @@ class Tracking:
         self._tracking_uri = tracking_uri
         self._token = token
 
-    def curve(self, run_id: str, metric: str) -> tuple[LossPoint, ...]:
+    def curve(self, run_id: str, metric: str) -> tuple[MetricPoint, ...]:
         """Every value that a run logged of a metric, by step. Empty when it logged none."""
         history = self._store().get_metric_history(run_id, metric)
         points = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
-        return tuple(LossPoint(step=step, loss=value) for step, value in sorted(points.items()))
-
-    def params(self, run_id: str) -> dict[str, str]:
-        """The parameters that a run logged."""
-        return dict(self._store().get_run(run_id).data.params)
+        return tuple(MetricPoint(step=step, value=value) for step, value in sorted(points.items()))
 
     def _store(self) -> "RestStore":
         # 2.7 s (facts, prefect.md): only whoever reads metrics pays for the import.

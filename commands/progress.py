@@ -86,6 +86,8 @@ def show_progress(console: Console) -> Iterator[None]:
     from prefect.logging.handlers import PrefectConsoleHandler
 
     setup_logging()
+    # The SDK tells every call it makes.
+    logging.getLogger("azure").setLevel(logging.WARNING)
     progress = RunProgress(console)
     root = logging.getLogger()
     terminals = [handler for handler in root.handlers if isinstance(handler, PrefectConsoleHandler)]

@@ -23,7 +23,7 @@ def review_metrics(job: FinishedJobRef, config: ReviewConfig) -> EvaluationRef:
         image_url=f"data:image/png;base64,{picture}", key="loss-curve", description=f"Loss of {job.name}"
     )
     create_table_artifact(
-        table=[{"step": point.step, "held-out loss": point.loss} for point in evaluation.eval_curve],
+        table=[{"step": point.step, "held-out loss": point.value} for point in evaluation.eval_curve],
         key="held-out-loss",
         description=f"Loss on held-out rows of {job.name}; step 0 is the base model",
     )

@@ -40,7 +40,7 @@ if told.epochs == 13:
     print("error: CUDA out of memory", flush=True)
     sys.exit(1)
 now = round(time.time() * 1000)
-log("log-parameter", key="eval_rows", value="4")
+log("log-metric", key="eval_rows", value=4, timestamp=now, step=0)
 after = 3.5 if told.epochs == 14 else 2.0
 for step, (name, value) in enumerate([("eval_loss", 3.0), ("loss", 2.5), ("eval_loss", after)]):
     log("log-metric", key=name, value=value, timestamp=now + step, step=step)
