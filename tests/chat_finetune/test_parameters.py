@@ -164,9 +164,7 @@ def test_a_configured_parameter_that_an_older_component_lacks_is_dropped_and_rec
     "text", ["{'a': ", "['a']", "{1: 2}", "{'a': [1]}", "{'a': open('x')}", "{'a': 'b'}" + " " * 20_000 + "1"]
 )
 def test_defaults_that_are_no_dictionary_of_plain_values_are_refused_by_name(text):
-    with pytest.raises(
-        ConfigError, match="model_specific_defaults of model Phi-3-mini"
-    ):
+    with pytest.raises(ConfigError, match="model_specific_defaults of model Phi-3-mini"):
         resolve(text)
 
 

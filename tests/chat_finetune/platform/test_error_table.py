@@ -1,0 +1,88 @@
+"""Every exception of the SDK has a place in the table; unknown means permanent."""
+
+import inspect
+import warnings
+
+import httpx
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from azure.core import exceptions as core
+
+    from chat_finetune.platform.errors import BY_TYPE, azure_errors, family_of
+
+from chat_finetune.errors import (
+    AccessError,
+    ConfigError,
+    ConflictError,
+    MissingError,
+    PermanentError,
+    QuotaError,
+    ServiceUnavailableError,
+    ThrottledError,
+    TransientError,
+)
+
+AZURE_CORE = [
+    found for _, found in inspect.getmembers(core, inspect.isclass) if issubclass(found, core.AzureError)
+]
+
+
+def http_error(status: int, code: str | None = None) -> core.HttpResponseError:
+    error = core.HttpResponseError(message=f"status {status}")
+    error.status_code = status
+    error.error = (
+        None if code is None else core.ODataV4Format({"code": code, "message": "in the service's words"})
+    )
+    return error
+
+
+@pytest.mark.parametrize("kind", AZURE_CORE)
+def test_every_exception_of_azure_core_is_in_the_table(kind: type[core.AzureError]):
+    assert kind in BY_TYPE
+
+
+@pytest.mark.parametrize(
+    ("status", "family"),
+    [
+        (400, ConfigError), (401, AccessError), (403, AccessError), (404, MissingError),
+        (408, ServiceUnavailableError), (409, ConflictError), (412, ConflictError), (429, ThrottledError),
+        (500, ServiceUnavailableError), (503, ServiceUnavailableError), (418, PermanentError),
+    ],
+)  # fmt: skip
+def test_a_status_decides(status: int, family: type[Exception]):
+    assert family_of(http_error(status)) is family
+    request = httpx.Request("GET", "https://management.azure.com")
+    answer = httpx.Response(status, request=request)
+    assert family_of(httpx.HTTPStatusError("", request=request, response=answer)) is family
+
+
+@pytest.mark.parametrize("code", ["QuotaExceeded", "OutOfQuota"])
+def test_a_quota_that_is_used_up_is_told_from_a_wrong_request(code: str):
+    assert family_of(http_error(400, code)) is QuotaError
+
+
+def test_the_message_decides_nothing():
+    assert family_of(core.HttpResponseError(message="429 throttled, try again, timeout")) is PermanentError
+
+
+def test_an_exception_that_is_not_known_is_permanent():
+    class NewAzureError(core.AzureError):
+        pass
+
+    assert not issubclass(family_of(NewAzureError("?")), TransientError)
+
+
+def test_the_error_names_the_subject_and_the_services_words():
+    with (
+        pytest.raises(QuotaError, match="create cluster gpu: in the service's words") as raised,
+        azure_errors("create cluster gpu"),
+    ):
+        raise http_error(400, "QuotaExceeded")
+    assert raised.value.remedy
+
+
+def test_what_is_not_azures_passes():
+    with pytest.raises(KeyError), azure_errors("anything"):
+        raise KeyError("ours")

@@ -1,0 +1,206 @@
+"""Start or attach, and wait: over scripted answers and a clock that the test moves."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chat_finetune.config import JobConfig
+from chat_finetune.errors import (
+    ConflictError,
+    DeadlineError,
+    JobCancelledError,
+    JobFailedError,
+    MissingError,
+    ServiceUnavailableError,
+)
+from chat_finetune.jobs import start_or_attach, wait_until_ended
+from chat_finetune.refs import ComponentRef, JobRef, JobStatus, PipelineSpec, StepRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JOB = JobRef(name="retrain-1", display_name="d", experiment_name="e", studio_url=None, adopted=False)
+GONE = ServiceUnavailableError("no answer", "wait")
+SPEC = PipelineSpec(
+    name="retrain-1",
+    display_name="d",
+    experiment_name="e",
+    registry="azureml",
+    component=ComponentRef(id="c", name="c", version="1", inputs={}, outputs=()),
+    foundation_model_id="m",
+    cluster="gpu",
+    gpu_count=1,
+    node_count=1,
+    train_path="train.jsonl",
+    test_path="test.jsonl",
+    parameters={},
+    tags={"config_hash": "aaaa"},
+)
+
+
+def status(text: str, config_hash: str = "aaaa") -> JobStatus:
+    tags = {"config_hash": config_hash}
+    return JobStatus(name="retrain-1", display_name="d", status=text, studio_url=None, tags=tags, outputs=())
+
+
+@dataclass
+class ScriptedAzure:
+    """Answers of the service in order, and what it was asked to do; each look takes a minute."""
+
+    answers: list[str | Exception]
+    steps: tuple[StepRef, ...] = ()
+    logs: dict[str, bytes] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    submitted: list[str] = field(default_factory=list)
+    present: JobStatus | None = None
+    lose_answer: bool = False
+    now_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._left: Iterator[str | Exception] = iter(self.answers)
+
+    @property
+    def jobs(self) -> "ScriptedAzure":
+        return self
+
+    @property
+    def runs(self) -> "ScriptedRuns":
+        return ScriptedRuns(self)
+
+    def registry(self, name: str) -> str:
+        return name
+
+    def find(self, name: str) -> JobStatus | None:
+        return self.present
+
+    def get(self, name: str) -> JobStatus:
+        if self.present:
+            return self.present
+        answer = next(self._left)
+        if isinstance(answer, Exception):
+            raise answer
+        return status(answer)
+
+    def submit(self, spec: PipelineSpec, registry: str) -> JobStatus:
+        self.submitted.append(spec.name)
+        self.present = self.present or status("NotStarted")
+        if self.lose_answer:
+            raise ConflictError("taken", "another name")
+        return self.present
+
+    def cancel(self, name: str) -> None:
+        self.cancelled.append(name)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_seconds += 60.0
+
+
+@dataclass
+class ScriptedRuns:
+    azure: ScriptedAzure
+
+    def steps(self, job_name: str) -> tuple[StepRef, ...]:
+        return self.azure.steps
+
+    def error(self, run_id: str) -> str | None:
+        return "exit code 1"
+
+    def log(self, run_id: str, offset_bytes: int = 0) -> bytes:
+        return self.azure.logs.get(run_id, b"")[offset_bytes:]
+
+
+def wait(azure: ScriptedAzure, config: JobConfig | None = None) -> list[str]:
+    told: list[str] = []
+    wait_until_ended(
+        azure,  # type: ignore[arg-type]
+        JOB,
+        config or JobConfig(),
+        told.append,
+        clock=lambda: azure.now_seconds,
+        sleep=azure.sleep,
+    )
+    return told
+
+
+def test_each_change_is_told_once():
+    azure = ScriptedAzure(["Queued", "Running", "Running", "Running", "Completed"])
+    assert wait(azure) == ["retrain-1 is Running", "retrain-1 is Completed"]
+
+
+def test_a_log_is_told_line_by_line_and_never_twice():
+    running = StepRef(name="s1", display_name="finetune", status="Running", seconds=None)
+    azure = ScriptedAzure(["Running", "Running", "Completed"], (running,), {"s1": b"one\ntwo\nhalf a li"})
+    assert [line for line in wait(azure) if ": " in line] == ["finetune: one", "finetune: two"]
+
+
+def test_a_failure_names_the_step_and_shows_the_end_of_its_log():
+    steps = (
+        StepRef(name="s1", display_name="preprocess", status="Completed", seconds=1.0),
+        StepRef(name="s2", display_name="finetune", status="Failed", seconds=2.0),
+    )
+    azure = ScriptedAzure(["Running", "Failed"], steps, {"s2": b"loading\nCUDA out of memory\n"})
+    with pytest.raises(JobFailedError, match=r"in step finetune: exit code 1\nloading\nCUDA out of memory"):
+        wait(azure)
+
+
+def test_a_job_that_somebody_cancelled_is_not_a_success():
+    with pytest.raises(JobCancelledError):
+        wait(ScriptedAzure(["Running", "CancelRequested", "Canceled"]))
+
+
+@pytest.mark.parametrize("stalled", ["NotResponding", "Paused", "Unknown"])
+def test_a_stalled_job_may_come_back(stalled: str):
+    assert wait(ScriptedAzure(["Running", stalled, stalled, "Running", "Completed"]))[-1].endswith(
+        "Completed"
+    )
+
+
+def test_a_phase_that_takes_too_long_cancels_the_job():
+    azure = ScriptedAzure(["Queued"] * 10)
+    with pytest.raises(DeadlineError, match="stayed Queued too long"):
+        wait(azure, JobConfig(queued_timeout_seconds=180))
+    assert azure.cancelled == ["retrain-1"]
+
+
+def test_an_answer_that_is_lost_is_not_a_failure():
+    azure = ScriptedAzure(["Running", GONE, GONE, "Running", "Completed"])
+    assert wait(azure)[-1] == "retrain-1 is Completed"
+    assert azure.cancelled == []
+
+
+def test_a_service_that_stays_silent_is_given_up_and_the_job_left_alone():
+    azure = ScriptedAzure(["Running", *[GONE] * 100])
+    with pytest.raises(ServiceUnavailableError):
+        wait(azure, JobConfig(stalled_timeout_seconds=600))
+    assert azure.cancelled == []
+
+
+def test_what_is_wrong_for_good_ends_the_wait_at_once():
+    with pytest.raises(MissingError):
+        wait(ScriptedAzure(["Running", MissingError("gone", "look"), "Completed"]))
+
+
+def test_a_job_is_submitted_when_there_is_none():
+    azure = ScriptedAzure([])
+    job = start_or_attach(azure, SPEC)  # type: ignore[arg-type]
+    assert (azure.submitted, job.adopted) == (["retrain-1"], False)
+
+
+def test_a_job_of_an_earlier_attempt_is_taken_and_not_submitted_again():
+    azure = ScriptedAzure([], present=status("Running"))
+    job = start_or_attach(azure, SPEC)  # type: ignore[arg-type]
+    assert (azure.submitted, job.adopted) == ([], True)
+
+
+def test_a_name_that_is_taken_in_between_is_adopted():
+    azure = ScriptedAzure([], lose_answer=True)
+    assert start_or_attach(azure, SPEC).adopted  # type: ignore[arg-type]
+    assert azure.submitted == ["retrain-1"]
+
+
+def test_a_job_of_another_configuration_is_never_adopted():
+    azure = ScriptedAzure([], present=status("Running", config_hash="bbbb"))
+    with pytest.raises(ConflictError, match=r"config_hash bbbb; this run has aaaa"):
+        start_or_attach(azure, SPEC)  # type: ignore[arg-type]
+    assert azure.submitted == []
