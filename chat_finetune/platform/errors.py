@@ -129,5 +129,7 @@ def _code(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     said = getattr(getattr(error, "error", None), "message", None) or getattr(error, "message", None) or error
-    lines = [line for line in str(said).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    lines = [line.strip() for line in str(said).splitlines() if line.strip()]
+    # DefaultAzureCredential lists what it tried: the one that had credentials says more than the sum.
+    refused = [line for line in lines[1:] if "Authentication failed" in line]
+    return next(iter(refused or lines), type(error).__name__)

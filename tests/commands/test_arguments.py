@@ -1,0 +1,101 @@
+"""Flags come from the config models, on top of a file; a wrong call is explained, not traced."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.errors import ConfigError
+from commands.arguments import example, parse_retrain_config
+from commands.main import main
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_without_anything_it_is_the_defaults():
+    assert parse_retrain_config([]) == RetrainConfig()
+
+
+def test_a_flag_comes_before_the_file_and_the_file_before_the_default(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text("training: {learning_rate: 1e-4, seed: 1}\nmodel: {name: Phi-3}\n")
+    config = parse_retrain_config(["--training.seed", "2", "--no-training.apply_lora"], file)
+    assert (config.training.learning_rate, config.training.seed, config.model.name) == (1e-4, 2, "Phi-3")
+    assert config.training.apply_lora is False
+
+
+def test_a_flag_reaches_a_group_in_a_group():
+    config = parse_retrain_config(["--endpoint.liveness_probe.period_seconds", "30"])
+    assert config.endpoint.liveness_probe.period_seconds == 30
+    assert config.endpoint.liveness_probe.initial_delay_seconds == 600
+
+
+def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MODEL", '{"name": "other"}')
+    monkeypatch.setenv("TRAINING.SEED", "9")
+    assert parse_retrain_config([]) == RetrainConfig()
+
+
+def test_the_printed_example_is_the_defaults(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text(example())
+    assert parse_retrain_config([], file) == RetrainConfig()
+
+
+def test_the_demo_is_a_config_that_names_what_there_is():
+    config = parse_retrain_config([], PROJECT / "data" / "demo.yaml")
+    assert (PROJECT / config.data.source / "data").is_dir()
+    assert (PROJECT / "registry" / "models" / config.model.name).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--training.learning_rate", "7"],
+            "training.learning_rate: Input should be less than or equal to 1",
+        ),
+        (["--data.rows", "many"], "data.rows: Input should be a valid integer"),
+        (["--endpoint.name", "x"], "endpoint.name: String should match pattern"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["retrain", *flags]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("training: {speed: 1}", "speed"), ("- a list", "does not hold fields"), ("a: b: c", "cannot be read")],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message: str):
+    file = tmp_path / "config.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        parse_retrain_config([], file)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        parse_retrain_config([], tmp_path / "nowhere.yaml")
+
+
+def test_a_flag_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["retrain", "--training.learning_rat", "1e-4"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --training.learning_rat" in capsys.readouterr().err
+
+
+def test_the_schema_is_json_with_every_group(capsys: pytest.CaptureFixture[str]):
+    assert main(["config", "schema"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["properties"]) == set(RetrainConfig.model_fields)
+
+
+def test_the_example_is_yaml(capsys: pytest.CaptureFixture[str]):
+    assert main(["config", "example"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["name"] == RetrainConfig().model.name

@@ -1,0 +1,91 @@
+"""What the service refuses, in words that say what to do."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chat_finetune.config import ComputeConfig, RetrainConfig
+from chat_finetune.errors import AccessError, ConfigError, MissingError, QuotaError
+from chat_finetune.refs import PipelineSpec
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+
+def test_with_a_wrong_secret_nobody_is_signed_in(azure: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chat_finetune.platform import connect
+
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "not-the-secret")
+    with connect() as platform, pytest.raises(AccessError, match="AADSTS7000215") as raised:
+        platform.computes.find("anything")
+    assert "az login" in raised.value.remedy
+    assert "not-the-secret" not in str(raised.value)
+
+
+def test_a_model_that_the_registry_does_not_have_is_named(platform: "Platform") -> None:
+    with pytest.raises(MissingError, match="no-such-model") as raised:
+        platform.registry("azureml").foundation_model("no-such-model", "latest")
+    assert "catalog" in raised.value.remedy
+
+
+def test_a_registry_that_does_not_exist_is_named(platform: "Platform") -> None:
+    with pytest.raises(MissingError, match="no-such-registry"):
+        platform.registry("no-such-registry")
+
+
+def test_a_component_says_what_it_takes(platform: "Platform") -> None:
+    component = platform.registry("azureml").component("chat_completion_pipeline")
+    assert component.inputs["lr_scheduler_type"]["enum"] == ["linear", "cosine"]
+    assert component.outputs == ("mlflow_model_folder",)
+
+
+def test_sizes_and_quota_are_read_in_the_spelling_that_the_sdk_has_now(platform: "Platform") -> None:
+    size = next(size for size in platform.computes.vm_sizes() if size.name == "Standard_NC24ads_A100_v4")
+    assert (size.gpu_count, size.vcpu_count, size.memory_gib) == (1, 24, 220)
+    assert size.price_per_hour
+    usage = {usage.family.lower(): usage for usage in platform.computes.usages()}[size.family.lower()]
+    assert usage.limit_vcpu_count >= size.vcpu_count
+
+
+def test_more_than_the_quota_is_refused_in_azures_words(platform: "Platform") -> None:
+    too_many = ComputeConfig(cluster="too-big", max_node_count=50)
+    with pytest.raises((QuotaError, ConfigError), match="uota"):
+        platform.computes.create(too_many, tags={})
+    assert platform.computes.find("too-big") is None
+
+
+def test_an_input_that_the_component_does_not_have_is_refused(
+    platform: "Platform", make_config: Callable[..., RetrainConfig], tmp_path: Path
+) -> None:
+    registry = platform.registry("azureml")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}\n")
+    spec = PipelineSpec(
+        name="never-made",
+        display_name="never made",
+        experiment_name="tests",
+        registry="azureml",
+        component=registry.component("chat_completion_pipeline"),
+        foundation_model_id=registry.foundation_model("parrot", "latest").id,
+        cluster="gpu-cluster",
+        gpu_count=1,
+        node_count=1,
+        train_path=str(rows),
+        test_path=str(rows),
+        parameters={"learning_rate_min": 0.1},
+        tags={"config_hash": "0"},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ConfigError, match="learning_rate_min"):
+            platform.jobs.submit(spec, registry)
+    assert platform.jobs.find("never-made") is None
