@@ -255,6 +255,7 @@ class JobStatus(_Record):
     studio_url: str | None
     tags: Mapping[str, str]
     outputs: tuple[str, ...]
+    created_at: datetime | None = None
 
 
 class EndpointStatus(_Record):
@@ -265,6 +266,7 @@ class EndpointStatus(_Record):
     provisioning_state: str
     traffic: Mapping[str, int]
     tags: Mapping[str, str]
+    created_at: datetime | None = None
 
 
 class DeploymentStatus(_Record):
@@ -276,3 +278,4 @@ class DeploymentStatus(_Record):
     instance_type: str
     instance_count: int
     tags: Mapping[str, str]
+    created_at: datetime | None = None

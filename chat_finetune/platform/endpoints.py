@@ -1,6 +1,7 @@
 """Managed online endpoints and their deployments."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import (
@@ -36,6 +37,11 @@ class Endpoints:
                 return _endpoint(self._client.online_endpoints.get(name))
         except MissingError:
             return None
+
+    def list(self) -> tuple[EndpointStatus, ...]:
+        """Every endpoint of the workspace, whoever made it."""
+        with azure_errors("list of endpoints"):
+            return tuple(_endpoint(found) for found in self._client.online_endpoints.list())
 
     def create(self, name: str, *, description: str, tags: Mapping[str, str]) -> EndpointStatus:
         """Create an endpoint with key authentication. It is free as long as nothing is deployed."""
@@ -160,6 +166,7 @@ def _endpoint(endpoint: ManagedOnlineEndpoint) -> EndpointStatus:
         provisioning_state=plain(endpoint.provisioning_state),
         traffic=endpoint.traffic or {},
         tags={key: str(value) for key, value in (endpoint.tags or {}).items()},
+        created_at=_time((endpoint.properties or {}).get("createdAt")),
     )
 
 
@@ -171,4 +178,9 @@ def _deployment(deployment: ManagedOnlineDeployment) -> DeploymentStatus:
         instance_type=str(deployment.instance_type),
         instance_count=int(deployment.instance_count or 1),
         tags={key: str(value) for key, value in (deployment.tags or {}).items()},
+        created_at=deployment.creation_context.created_at if deployment.creation_context else None,
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

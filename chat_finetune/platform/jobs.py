@@ -38,6 +38,12 @@ class Jobs:
         with azure_errors(f"job {name}"):
             return _status(self._client.jobs.get(name))
 
+    def list(self, tag: str) -> tuple[JobStatus, ...]:
+        """Every job that carries a tag of that name, whatever its value; the service filters by it."""
+        with azure_errors("list of jobs"):
+            # What the SDK cannot read is None in its list, and no job of ours.
+            return tuple(_status(job) for job in self._client.jobs.list(tag=tag) if job is not None)
+
     def submit(self, spec: PipelineSpec, registry: Registry) -> JobStatus:
         """Upload the data (once: the SDK names uploads by content) and submit the pipeline.
 
@@ -95,4 +101,5 @@ def _status(job: Job) -> JobStatus:
         studio_url=job.studio_url,
         tags={key: str(value) for key, value in (job.tags or {}).items()},
         outputs=tuple(job.outputs or {}),
+        created_at=job.creation_context.created_at if job.creation_context else None,
     )
