@@ -14,6 +14,7 @@ ChatFinetuneError
     ├── MissingError
     ├── ConflictError
     ├── JobFailedError
+    │   └── JobInterruptedError
     ├── JobCancelledError
     ├── DeadlineError
     ├── NotBetterError
@@ -91,6 +92,10 @@ class ConflictError(PermanentError):
 
 class JobFailedError(PermanentError):
     """The job ended as Failed."""
+
+
+class JobInterruptedError(JobFailedError):
+    """The job lost its machine, or never got one: submitted again, it may go on from its checkpoint."""
 
 
 class JobCancelledError(PermanentError):

@@ -1,5 +1,6 @@
 """A pipeline job from submission to its end: start or attach, then wait and tell."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from chat_finetune.errors import (
     DeadlineError,
     JobCancelledError,
     JobFailedError,
+    JobInterruptedError,
     TransientError,
 )
 from chat_finetune.polling import Phase, Watch
@@ -20,7 +22,16 @@ if TYPE_CHECKING:
 
 _TAIL_LINE_COUNT = 20
 
+# Azure's words for a job that lost its node (azure-docs issue 66288: code UserError, and this in the message)
+# and for machines that it does not have at the moment (azure-docs, vm allocation failures).
+_INTERRUPTED = re.compile(r"\b(PreemptionError|AllocationFailed|ZonalAllocationFailed|SkuNotAvailable)\b")
+
 Tell = Callable[[str], None]
+
+
+def is_interruption(reason: str) -> bool:
+    """Whether a job died of what a new machine mends: preemption, or no capacity."""
+    return _INTERRUPTED.search(reason) is not None
 
 
 def start_or_attach(platform: "Platform", spec: PipelineSpec) -> JobRef:
@@ -142,7 +153,8 @@ def _failed(platform: "Platform", job: JobRef, steps: tuple[StepRef, ...]) -> Jo
     where = f" in step {culprit.display_name}" if culprit else ""
     tail = platform.runs.log(run_id).decode(errors="replace").splitlines()[-_TAIL_LINE_COUNT:]
     log = "\n".join(["", *tail]) if tail else ""
-    return JobFailedError(
+    error = JobInterruptedError if is_interruption(reason) else JobFailedError
+    return error(
         f"Job {job.name} failed{where}: {reason}{log}",
         f"Read the whole log at {job.studio_url or 'Azure ML Studio'}, mend the cause, start a new run.",
     )

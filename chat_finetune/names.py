@@ -12,9 +12,13 @@ from datetime import datetime
 _MAX_MODEL_NAME_CHARS = 255
 
 
-def job_name(flow_run_id: str) -> str:
-    """The job of a flow run. A resumed run has the same, and adopts the job that it finds."""
-    return f"retrain-{_digest(flow_run_id)}"
+def job_name(flow_run_id: str, attempt: int = 1) -> str:
+    """The job of a flow run; `attempt` counts what was submitted after a job that died.
+
+    A resumed run has the same names, and adopts the job that it finds.
+    """
+    name = f"retrain-{_digest(flow_run_id)}"
+    return name if attempt == 1 else f"{name}-{attempt}"
 
 
 def endpoint_name(flow_run_id: str) -> str:

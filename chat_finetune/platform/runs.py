@@ -41,8 +41,8 @@ class Runs:
     def error(self, run_id: str) -> str | None:
         """Why a run failed, in the service's words."""
         error = (self._details(run_id).get("error") or {}).get("error") or {}
-        message = error.get("message")
-        return str(message) if message else None
+        code, message = error.get("code"), error.get("message")
+        return ": ".join(str(part) for part in (code, message) if part) or None
 
     def log(self, run_id: str, offset_bytes: int = 0) -> bytes:
         """What a run printed from an offset on; empty as long as there is nothing new."""
