@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, rest = parser.parse_known_args(arguments)
     if rest and known.command != "retrain":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    # Read by Prefect, MLflow and the Hugging Face libraries, here and in what we start.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         return _run(known, rest)
     except ChatFinetuneError as error:

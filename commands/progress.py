@@ -15,6 +15,9 @@ from rich.text import Text
 
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _SHOWN_LINE_COUNT = 6
+_NAME_WIDTH = 36
+# What Prefect logs when a task run ends, before the state in brackets.
+_FINISHED = "Finished in state "
 
 
 @dataclass
@@ -46,7 +49,8 @@ class RunProgress(logging.Handler):
         with self._guard:
             if name is not None:
                 self._note(name, message)
-            self._lines = [*self._lines, message.splitlines()[0] if message else ""][-_SHOWN_LINE_COUNT:]
+            if not message.startswith(_FINISHED):
+                self._lines = [*self._lines, _first_line(message)][-_SHOWN_LINE_COUNT:]
         if not self._console.is_terminal:
             self._console.print(
                 f"{monotonic() - self._started_seconds:6.1f}s  {name or 'run'}: {message}",
@@ -57,19 +61,19 @@ class RunProgress(logging.Handler):
 
     def _note(self, name: str, message: str) -> None:
         step = self._steps.setdefault(name, _Step(name, monotonic()))
-        if message.startswith("Finished in state "):
-            state = message.removeprefix("Finished in state ").split("(")[0]
-            step.state, step.ended_seconds = state.lower(), monotonic()
+        if message.startswith(_FINISHED):
+            step.state = message.removeprefix(_FINISHED).split("(")[0].lower()
+            step.ended_seconds = monotonic()
         else:
-            step.message = message.splitlines()[0] if message else ""
+            step.message = _first_line(message)
 
     def __rich__(self) -> RenderableType:
         with self._guard:
-            table = Table.grid(padding=(0, 1))
+            table = Table.grid(padding=(0, 1), expand=True)
             table.add_column(width=1)
-            table.add_column(no_wrap=True)
-            table.add_column(justify="right", width=7)
-            table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+            table.add_column(width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+            table.add_column(width=7, justify="right")
+            table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
             for step in self._steps.values():
                 ended = step.ended_seconds or monotonic()
                 table.add_row(
@@ -86,8 +90,8 @@ def show_progress(console: Console) -> Iterator[None]:
     from prefect.logging.handlers import PrefectConsoleHandler
 
     setup_logging()
-    # The SDK tells every call it makes.
-    logging.getLogger("azure").setLevel(logging.WARNING)
+    # The SDK tells every call that it makes, and every class of its own that may change one day.
+    logging.getLogger("azure").setLevel(logging.ERROR)
     progress = RunProgress(console)
     root = logging.getLogger()
     terminals = [handler for handler in root.handlers if isinstance(handler, PrefectConsoleHandler)]
@@ -104,6 +108,10 @@ def show_progress(console: Console) -> Iterator[None]:
             logger.removeHandler(progress)
         for handler in terminals:
             root.addHandler(handler)
+
+
+def _first_line(message: str) -> str:
+    return message.splitlines()[0] if message else ""
 
 
 def _icon(state: str) -> RenderableType:
