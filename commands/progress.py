@@ -90,8 +90,6 @@ def show_progress(console: Console) -> Iterator[None]:
     from prefect.logging.handlers import PrefectConsoleHandler
 
     setup_logging()
-    # The SDK tells every call that it makes, and every class of its own that may change one day.
-    logging.getLogger("azure").setLevel(logging.ERROR)
     progress = RunProgress(console)
     root = logging.getLogger()
     terminals = [handler for handler in root.handlers if isinstance(handler, PrefectConsoleHandler)]

@@ -4,6 +4,14 @@ Every verb is short and may be repeated. Clients are made per call of `connect`,
 (azure-sdk-for-python issues 37780 and 39502), and never passed between tasks.
 """
 
+import logging
+
 from chat_finetune.platform.client import Platform, connect
 
 __all__ = ["Platform", "connect"]
+
+# When it is imported, azure-ai-ml gives its logger a handler that writes to the caller's terminal, and
+# tells of classes that may change one day. What goes wrong is raised.
+_sdk_logger = logging.getLogger("azure")
+_sdk_logger.handlers.clear()
+_sdk_logger.setLevel(logging.ERROR)
