@@ -144,6 +144,9 @@ class JobConfig(_Group):
         le=604_800,
         description="Grace for a job that is Paused, NotResponding or Unknown, in seconds.",
     )
+    max_resubmissions: int = Field(
+        2, ge=0, le=10, description="Times that a job which was preempted, or died, is submitted again."
+    )
     max_poll_interval_seconds: float = Field(
         60.0, ge=0.1, le=600, description="Longest pause between two looks at the job, in seconds."
     )
@@ -186,7 +189,10 @@ class EndpointConfig(_Group):
     instance_count: int = Field(1, ge=1, le=50, description="Machines that serve.")
     keep: bool = Field(False, description="Leave the endpoint up, and billed, after the smoke test.")
     expires_after_hours: float = Field(
-        24.0, gt=0, le=8_760, description="Age at which a kept endpoint may be reaped, in hours."
+        24.0,
+        gt=0,
+        le=8_760,
+        description="Age at which a run's own kept endpoint may be reaped, in hours; a named one stays.",
     )
     request_timeout_seconds: float = Field(
         90.0, ge=1, le=180, description="Longest time an answer may take, in seconds."
@@ -212,6 +218,18 @@ class SmokeTestConfig(_Group):
     top_p: float = Field(0.9, gt=0, le=1, description="Share of probability that is sampled from.")
     do_sample: bool = Field(True, description="Sample, instead of taking the likeliest token.")
     max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
+
+
+class ReapConfig(_Group):
+    """What may be removed that nobody owns any more."""
+
+    dry_run: bool = Field(True, description="Only show what would be removed.")
+    grace_minutes: float = Field(
+        60.0,
+        ge=0,
+        le=10_080,
+        description="Age up to which something is kept whose owner is not known, in minutes.",
+    )
 
 
 class RetrainConfig(_Group):

@@ -33,8 +33,9 @@ def ensure_endpoint(platform: "Platform", name: str, config: EndpointConfig, run
         ConflictError: the name is taken by an endpoint that this project did not make.
     """
     tags = tags_of(run)
-    if config.keep and config.name is None:
-        tags |= expires_tag(datetime.now(UTC) + timedelta(hours=config.expires_after_hours))
+    if config.keep:
+        own = config.name is None
+        tags |= expires_tag(datetime.now(UTC) + timedelta(hours=config.expires_after_hours) if own else None)
     found = platform.endpoints.find(name)
     if found is not None and found.tags.get("managed_by") != tags["managed_by"]:
         raise ConflictError(
@@ -74,7 +75,7 @@ def deploy_once(
         name=deployment,
         instance_type=found.instance_type,
         instance_count=found.instance_count,
-        billed_from=billed_from,
+        billed_from=found.created_at or billed_from,
     )
 
 

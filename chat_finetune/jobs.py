@@ -24,7 +24,9 @@ _TAIL_LINE_COUNT = 20
 
 # Azure's words for a job that lost its node (azure-docs issue 66288: code UserError, and this in the message)
 # and for machines that it does not have at the moment (azure-docs, vm allocation failures).
-_INTERRUPTED = re.compile(r"\b(PreemptionError|AllocationFailed|ZonalAllocationFailed|SkuNotAvailable)\b")
+_INTERRUPTED = re.compile(
+    r"\b(PreemptionError|OutOfCapacity|AllocationFailed|ZonalAllocationFailed|SkuNotAvailable)\b"
+)
 
 Tell = Callable[[str], None]
 

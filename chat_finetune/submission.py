@@ -12,7 +12,7 @@ from chat_finetune.refs import (
     PipelineSpec,
     RunRef,
 )
-from chat_finetune.tags import tags_of
+from chat_finetune.tags import price_tag, tags_of
 
 
 def pipeline_spec(
@@ -38,7 +38,12 @@ def pipeline_spec(
         train_path=str(dataset.splits["train_sft"].path),
         test_path=str(dataset.splits["test_sft"].path),
         parameters=parameters.values,
-        tags={**tags_of(run), "data_sha256": dataset.content_sha256, "data_source": dataset.name},
+        tags={
+            **tags_of(run),
+            **price_tag(compute.price_per_hour and compute.price_per_hour * compute.node_count),
+            "data_sha256": dataset.content_sha256,
+            "data_source": dataset.name,
+        },
     )
 
 
