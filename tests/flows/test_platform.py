@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chat_finetune.catalog import load_catalog
 from chat_finetune.config import ComputeConfig, RetrainConfig
 from chat_finetune.errors import AccessError, ConfigError, MissingError, QuotaError
+from chat_finetune.foundation_model import AllowList, allow_list
 from chat_finetune.refs import PipelineSpec
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ def test_a_model_that_the_registry_does_not_have_is_named(platform: "Platform") 
     with pytest.raises(MissingError, match="no-such-model") as raised:
         platform.registry("azureml").foundation_model("no-such-model", "latest")
     assert "catalog" in raised.value.remedy
+
+
+def test_system_metadata_arrives_although_the_sdk_drops_it(platform: "Platform") -> None:
+    model = platform.registry("azureml").foundation_model("finch", "latest")
+    assert allow_list(model, "finetune", load_catalog()) == AllowList(
+        "system_metadata", ("Standard_NC48ads_A100_v4",)
+    )
 
 
 def test_a_registry_that_does_not_exist_is_named(platform: "Platform") -> None:
