@@ -14,7 +14,7 @@ _MIN_INTERVAL_SECONDS = 1.0
 
 
 class Phase(StrEnum):
-    """What a job's status means for whoever waits (facts C.6; the REST enum has 14 values)."""
+    """What a job's status means for whoever waits (the 14 of the REST enum JobStatus)."""
 
     QUEUED = "queued"
     PREPARING = "preparing"

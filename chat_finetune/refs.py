@@ -247,7 +247,7 @@ class PipelineSpec(_Record):
 
 
 class JobStatus(_Record):
-    """A job as Azure ML tells it; `status` is one of the 14 of facts C.6."""
+    """A job as Azure ML tells it; `status` is one of the 14 of the REST enum JobStatus."""
 
     name: str
     display_name: str

@@ -32,7 +32,7 @@ class Tracking:
         return tuple(MetricPoint(step=step, value=value) for step, value in sorted(points.items()))
 
     def _store(self) -> "RestStore":
-        # 2.7 s (facts, prefect.md): only whoever reads metrics pays for the import.
+        # Importing MLflow takes seconds: only whoever reads metrics pays for the import.
         from mlflow.store.tracking.rest_store import RestStore
         from mlflow.utils.rest_utils import MlflowHostCreds
 

@@ -1,6 +1,7 @@
 """Run history: what a pipeline's steps do, say, and why they failed.
 
-The SDK shows this only inside `jobs.stream`, whose return does not even mean success (facts 1.5).
+The SDK shows this only inside `jobs.stream`, whose return does not even mean success: it returns
+for Canceled, Paused and NotResponding jobs as for Completed ones (azure-ai-ml 1.35.2, _job_ops_helper.py).
 The routes and fields are those that the SDK itself uses (measured, azure-ai-ml 1.35.2).
 """
 
