@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from azureml_local import computes, deployments, endpoints, storage
 from azureml_local.blobs import Blobs
 from azureml_local.executor import Executor, Surroundings
+from azureml_local.fault_effects import through
+from azureml_local.faults import Faults, Plan, call_name
 from azureml_local.identity import Identity
 from azureml_local.lifecycle import Operations, Pace
 from azureml_local.models import State
@@ -24,7 +26,7 @@ from azureml_local.runs import Runs
 from azureml_local.serving import Serving
 from azureml_local.staging import Places
 from azureml_local.tracking import Tracking
-from azureml_local.urls import ARM, ROUTES, Route, Router
+from azureml_local.urls import ARM, CONTROL, ROUTES, Route, Router
 
 log = logging.getLogger("azureml_local")
 
@@ -52,6 +54,7 @@ class Service:
     tracking: Tracking
     executor: Executor
     serving: Serving
+    faults: Faults
 
     @classmethod
     def open(
@@ -63,6 +66,7 @@ class Service:
         pace: Pace,
         as_of: dt.date,
         temporary: bool,
+        faults: Plan | None = None,
     ) -> "Service":
         state = State(root)
         identity, blobs, registry = Identity(state), Blobs(state), Registry(registry_folder, as_of)
@@ -85,6 +89,7 @@ class Service:
             tracking=tracking,
             executor=Executor(state, runs, nodes, places, tracking, pace, surroundings),
             serving=Serving(state.root),
+            faults=Faults(faults or Plan()),
         )
 
     async def start(self) -> None:
@@ -154,12 +159,22 @@ class App:
                 501, "NotImplemented", f"azureml_local has no operation {request.method} https://{host}{path}"
             )
         route, parameters = found
+        request.scope["path_params"] = parameters
+
+        async def handled() -> Response:
+            return await self._handle(route, request)
+
+        if route.host == CONTROL:  # never broken: it is where a plan is taken back
+            return await handled()
+        effects = self._service.faults.of(call_name(route, parameters), request.method, host + path)
+        return await through(effects, self._service, request, handled)
+
+    async def _handle(self, route: Route, request: Request) -> Response:
         if route.host == ARM and "api-version" not in request.query_params:
             message = "The api-version query parameter (?api-version=) is required for all requests."
             raise ServiceError(400, "MissingApiVersionParameter", message)
         if not route.anonymous:
             self._service.identity.check(request.headers.get("authorization", ""))
-        request.scope["path_params"] = parameters
         return await route.handler(self._service, request)
 
 

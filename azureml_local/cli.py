@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import logging
 import os
 import shlex
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from azureml_local import supervisor
+from azureml_local.fault_control import FaultClient
+from azureml_local.faults import FaultPlanError, parse_plan, read_document
 from azureml_local.instance import Settings, facts, is_running, running
 from azureml_local.lifecycle import Pace
 from azureml_local.status import report, supervised
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.act(parsed)
-    except (CommandError, RuntimeError) as error:
+    except (CommandError, FaultPlanError, RuntimeError) as error:
         print(f"azureml-local: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -62,12 +65,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def env(parsed: argparse.Namespace) -> int:
-    found = facts(parsed.state)
-    if found is None or not is_running(found):
-        raise CommandError(
-            f"no instance is running on {parsed.state}; start one: azureml-local up --state {parsed.state}"
-        )
-    print(_exports(found["environment"]))
+    print(_exports(_running(parsed.state)["environment"]))
     return 0
 
 
@@ -96,6 +94,19 @@ def reset(parsed: argparse.Namespace) -> int:
         else:
             entry.unlink(missing_ok=True)
     print(f"The state in {parsed.state} is gone.")
+    return 0
+
+
+def faults(parsed: argparse.Namespace) -> int:
+    """Let a running instance misbehave by a plan."""
+    found = _running(parsed.state)
+    with FaultClient(found["environment"]) as client:
+        shown = {
+            "set": lambda: client.set(read_document(parsed.file)),
+            "clear": client.clear,
+            "show": client.report,
+        }[parsed.do]()
+    print(json.dumps(shown, indent=1))
     return 0
 
 
@@ -163,10 +174,19 @@ def _settings(parsed: argparse.Namespace) -> Iterator[Settings]:
             as_of=parsed.as_of,
             temporary=temporary,
             allow_internet=parsed.allow_internet,
+            faults=None if parsed.faults is None else parse_plan(read_document(parsed.faults)),
         )
     finally:
         if temporary:
             shutil.rmtree(root, ignore_errors=True)
+
+
+def _running(root: Path) -> dict[str, Any]:
+    """The facts of the instance that runs on a state folder."""
+    found = facts(root)
+    if found is None or not is_running(found):
+        raise CommandError(f"no instance is running on {root}; start one: azureml-local up --state {root}")
+    return found
 
 
 def _require_state(root: Path) -> None:
@@ -221,7 +241,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--state", type=Path, required=True, metavar="DIR", help="the state folder")
         if act is reset:
             command.add_argument("--force", action="store_true", help="stop a running instance first")
+    _add_faults(commands.add_parser("faults", help=faults.__doc__, description=faults.__doc__))
     return parser
+
+
+def _add_faults(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(act=faults)
+    does = command.add_subparsers(required=True, dest="do", metavar="set|show|clear")
+    for name, text in (
+        ("set", "put a fault plan into force"),
+        ("show", "show the rules, the calls counted and what fired"),
+        ("clear", "take the plan back"),
+    ):
+        does_it = does.add_parser(name, help=text, description=text)
+        does_it.add_argument("--state", type=Path, required=True, metavar="DIR", help="the state folder")
+        if name == "set":
+            does_it.add_argument("file", type=Path, metavar="FILE", help="the plan, YAML or JSON")
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -241,6 +276,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="how long operations take: no time, as documented, or so many seconds each (default: fast)",
     )
     command.add_argument("--allow-internet", action="store_true", help="let the proxy through to other names")
+    command.add_argument("--faults", type=Path, metavar="FILE", help="misbehave by this plan (YAML or JSON)")
     command.add_argument(
         "--registry", type=Path, default=_REGISTRY, metavar="DIR", help="the registry's asset folder"
     )

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ async def put(service: "Service", request: Request) -> Response:
     known = service.state.get("endpoints", key)
     if known is not None:
         _check_changeable(known, name, f"{workspace}/onlineEndpoints/{name}")
+    elif time.time() < (service.state.get("tombstones", key) or {"until": 0})["until"]:
+        raise _taken()  # for some time after a delete, when a fault plan says so
     properties = _properties(service, name, body, known)
     document = resource(
         f"{workspace}/onlineEndpoints/{name}",
@@ -164,12 +167,16 @@ def _check_idle(endpoint: Mapping[str, Any], what: str) -> None:
 def _check_changeable(known: Mapping[str, Any], name: str, id: str) -> None:
     taken = known["id"].lower() != id.lower() or known["properties"]["provisioningState"] == "Deleting"
     if taken:
-        message = (
-            "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
-            " Try some other name."
-        )
-        raise ServiceError(400, "UserError", message, target="name")
+        raise _taken()
     _check_idle(known, f"Cannot update endpoint {name}")
+
+
+def _taken() -> ServiceError:
+    message = (
+        "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
+        " Try some other name."
+    )
+    return ServiceError(400, "UserError", message, target="name")
 
 
 def _properties(

@@ -59,6 +59,7 @@ class Executor:
         self._roots: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, Any] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._preempted: set[str] = set()
         self._closing = False
 
     def submit(self, steps: Sequence[Step]) -> None:
@@ -85,6 +86,12 @@ class Executor:
         task = self._roots.get(name)
         if task is not None:
             task.cancel()
+
+    def preempt(self, name: str) -> None:
+        """End what runs of a job, as when Azure takes its spot nodes back."""
+        for step in [step for step in self._tree(name) if step.name in self._processes]:
+            self._preempted.add(step.name)
+            supervisor.end(self._folder(step.name))
 
     async def ended(self, name: str) -> None:
         """Wait until the job is over."""
@@ -148,13 +155,11 @@ class Executor:
                 return self._finish(step, Status.CANCELED, reports.timeout(step))
             self._runs.advance(step.name, Status.FINALIZING)
             await asyncio.sleep(self._pace.seconds("job.finalize"))
-        if record is None:
-            message = "The job's process disappeared without an exit code; it may have been killed."
-            return self._finish(step, Status.FAILED, {"code": "SystemError", "message": message})
-        if record["exit_code"] != 0:
-            return self._finish(
-                step, Status.FAILED, reports.command_failure(self._places.blobs, step, record["exit_code"])
-            )
+        if step.name in self._preempted:
+            return self._finish(step, Status.FAILED, reports.preemption(step))
+        if record is None or record["exit_code"] != 0:
+            error = reports.command_failure(self._places.blobs, step, record)
+            return self._finish(step, Status.FAILED, error)
         self._runs.publish(step)
         return self._finish(step, Status.COMPLETED)
 

@@ -77,12 +77,7 @@ class Identity:
             raise self._refusal("InvalidAuthenticationToken", "The access token is invalid.")
         claims = _decode(signed.rpartition(".")[2])
         if claims["exp"] <= time.time():
-            expiry = dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
-            raise self._refusal(
-                "ExpiredAuthenticationToken",
-                f"The access token expiry UTC time '{expiry:%m/%d/%Y %I:%M:%S %p}' is earlier than current"
-                f" UTC time '{dt.datetime.now(dt.UTC):%m/%d/%Y %I:%M:%S %p}'.",
-            )
+            raise self.expired(claims["exp"])
         if claims["aud"] not in audiences:
             raise self._refusal(
                 "InvalidAuthenticationTokenAudience",
@@ -90,6 +85,16 @@ class Identity:
                 f" '{claims['aud']}'. It should exactly match with one of the allowed audiences"
                 f" '{','.join(audiences)}'.",
             )
+
+    def expired(self, expiry_seconds: float | None = None) -> ServiceError:
+        """The refusal of a token that was good until then (seconds since 1970; None: until now)."""
+        now = dt.datetime.now(dt.UTC)
+        expiry = now if expiry_seconds is None else dt.datetime.fromtimestamp(expiry_seconds, dt.UTC)
+        return self._refusal(
+            "ExpiredAuthenticationToken",
+            f"The access token expiry UTC time '{expiry:%m/%d/%Y %I:%M:%S %p}' is earlier than current"
+            f" UTC time '{now:%m/%d/%Y %I:%M:%S %p}'.",
+        )
 
     def _refusal(self, code: str, message: str) -> ServiceError:
         challenge = f'Bearer authorization_uri="{LOGIN}/{self.tenant_id}", error="invalid_token"'

@@ -13,8 +13,12 @@ from typing import Any
 
 import psutil
 import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from azureml_local.app import App, Service
+from azureml_local.fault_effects import ABORT
+from azureml_local.faults import Plan
 from azureml_local.lifecycle import Pace
 from azureml_local.proxy import Proxy
 from azureml_local.tls import certificates
@@ -37,6 +41,20 @@ class Settings:
     as_of: dt.date
     temporary: bool
     allow_internet: bool
+    faults: Plan | None = None
+
+
+class _Connection(H11Protocol):
+    """A connection that whoever answers on it may break."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        answer = self.app
+
+        async def breakable(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer({**scope, "extensions": {ABORT: transport.abort}}, receive, send)
+
+        self.app = breakable
 
 
 class _Server(uvicorn.Server):
@@ -71,6 +89,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         pace=settings.pace,
         as_of=settings.as_of,
         temporary=settings.temporary,
+        faults=settings.faults,
     )
     environment.update(_credentials(service))
     server = _Server(_config(App(service), files.server))
@@ -139,7 +158,7 @@ def _listen(port: int) -> socket.socket:
 def _config(app: App, server_certificate: Path) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -83,6 +83,9 @@ class Operation:
 
 Work = Callable[[], Awaitable[None]]
 
+# What an operation's subject is a key of, by the first word of its phase.
+_SUBJECTS = {"compute": "computes", "endpoint": "endpoints", "deployment": "deployments"}
+
 
 class Operations:
     """Runs long-running operations and keeps them in the state, so that they survive a restart."""
@@ -90,7 +93,7 @@ class Operations:
     def __init__(self, state: State, pace: Pace) -> None:
         self._state = state
         self._pace = pace
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, phase: str, work: Work | None = None, subject: str = "") -> Operation:
         """Start an operation: wait as long as the pace declares for ``phase``, then do ``work``.
@@ -108,6 +111,18 @@ class Operations:
     def get(self, operation_id: str) -> Operation | None:
         document = self._state.get("operations", operation_id)
         return None if document is None else self._operation(operation_id, document)
+
+    def fail(self, operation_id: str, error: ServiceError) -> None:
+        """End an operation as Failed, without the rest of its work, and mark what it is about as Failed."""
+        task = self._running.get(operation_id)
+        if task is None:
+            return
+        task.cancel()
+        self._end(operation_id, "Failed", error)
+        operation = self._operation(operation_id, self._state.get("operations", operation_id) or {})
+        kind = _SUBJECTS.get(operation.phase.partition(".")[0])
+        if kind is not None and self._state.get(kind, operation.subject) is not None:
+            self._state.update(kind, operation.subject, _mark_failed)
 
     def recover(self, resume: Mapping[str, Callable[[str], Awaitable[None]]]) -> None:
         """After a restart: run again what was in progress, by phase, with its subject; fail what has nobody.
@@ -131,14 +146,15 @@ class Operations:
 
     async def close(self) -> None:
         """Stop what is in progress; it stays InProgress in the state, for ``recover``."""
-        for task in self._running:
+        tasks = list(self._running.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, operation_id: str, phase: str, work: Work | None) -> None:
         task = asyncio.get_running_loop().create_task(self._run(operation_id, phase, work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[operation_id] = task
+        task.add_done_callback(lambda _: self._running.pop(operation_id, None))
 
     async def _run(self, operation_id: str, phase: str, work: Work | None) -> None:
         await asyncio.sleep(self._pace.seconds(phase))
@@ -170,6 +186,10 @@ class Operations:
             error=document["error"],
             poll_headers=self._pace.poll_headers,
         )
+
+
+def _mark_failed(document: dict[str, Any]) -> None:
+    document["properties"]["provisioningState"] = "Failed"
 
 
 def _bind(again: Callable[[str], Awaitable[None]], subject: str) -> Work:

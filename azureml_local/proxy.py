@@ -10,7 +10,7 @@ log = logging.getLogger("azureml_local")
 
 _AZURE = re.compile(
     r"management\.azure\.com|login\.microsoftonline\.com|[\w-]+\.api\.azureml\.ms"
-    r"|[\w-]+\.blob\.core\.windows\.net|[\w-]+\.eastus\.inference\.ml\.azure\.com",
+    r"|[\w-]+\.blob\.core\.windows\.net|[\w-]+\.eastus\.inference\.ml\.azure\.com|control\.azureml-local",
     re.IGNORECASE,
 )
 _HEAD_SECONDS = 30.0

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from azureml_local.urls import API, ARM, BLOB, INFERENCE, LOGIN, ROUTES, Route
+from azureml_local.urls import API, ARM, BLOB, CONTROL, INFERENCE, LOGIN, ROUTES, Route
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "azureml-local-operations.md"
 _TITLES = {
@@ -12,6 +12,7 @@ _TITLES = {
     INFERENCE: "Online endpoints",
     BLOB: "Blob storage",
     LOGIN: "Sign-in",
+    CONTROL: "This service itself",
 }
 _GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices"
 _HEAD = """\

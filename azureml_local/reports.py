@@ -22,13 +22,16 @@ def note(blobs: Blobs, pipeline: Step, text: str) -> None:
             file.write(f"[{now:%Y-%m-%d %H:%M:%SZ}] {text}\n")
 
 
-def command_failure(blobs: Blobs, step: Step, exit_code: int) -> dict[str, Any]:
-    """The error of a command that failed, with the end of its log."""
+def command_failure(blobs: Blobs, step: Step, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The error of a command that failed (its supervisor's record), with the end of its log."""
+    if record is None:
+        message = "The job's process disappeared without an exit code; it may have been killed."
+        return {"code": "SystemError", "message": message}
     path = staging.log_path(blobs, step.name)
     text = path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace") if path.is_file() else ""
     message = (
-        f"Execution failed. User process '/bin/bash' exited with status code {exit_code}. Please check log"
-        f" file 'user_logs/std_log.txt' for error details. Error: {text.strip()}"
+        f"Execution failed. User process '/bin/bash' exited with status code {record['exit_code']}. Please"
+        f" check log file 'user_logs/std_log.txt' for error details. Error: {text.strip()}"
     )
     return {"code": "UserError", "message": message, "messageFormat": "{Message}", "details": []}
 
@@ -39,6 +42,12 @@ def timeout(step: Step) -> dict[str, Any]:
         f"The job was canceled because it ran longer than its limit of {step.timeout_seconds:g} seconds."
     )
     return {"code": "UserError", "message": message}
+
+
+def preemption(step: Step) -> dict[str, Any]:
+    """The error of a command whose spot node was taken back. The code is ours: Azure documents none."""
+    message = f"The node of {step.compute or 'serverless compute'} that ran the job was preempted."
+    return {"code": "NodePreempted", "message": message}
 
 
 def pipeline_failure(failures: Sequence[tuple[Step, Mapping[str, Any]]]) -> dict[str, Any]:

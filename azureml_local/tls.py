@@ -12,6 +12,7 @@ _NAMES = (
     "*.api.azureml.ms",
     "*.blob.core.windows.net",
     "*.eastus.inference.ml.azure.com",
+    "control.azureml-local",
 )
 
 

@@ -20,6 +20,7 @@ from azureml_local import (
     computes,
     deployments,
     endpoints,
+    fault_control,
     identity,
     jobs,
     lifecycle,
@@ -41,6 +42,7 @@ LOGIN = "login.microsoftonline.com"
 ARM = "management.azure.com"
 API = "{region}.api.azureml.ms"
 BLOB = "{account}.blob.core.windows.net"
+CONTROL = "control.azureml-local"  # no name of Azure's, and of nobody's: only our proxy knows it
 INFERENCE = "{endpoint}.{region}.inference.ml.azure.com"
 
 # Path prefixes.
@@ -165,6 +167,10 @@ ROUTES: tuple[Route, ...] = (
     Route(BLOB, "HEAD", "/{container}/{name:path}", storage.get_blob, anonymous=True),
     Route(BLOB, "PUT", "/{container}/{name:path}", storage.put_blob, anonymous=True),
     Route(BLOB, "DELETE", "/{container}/{name:path}", storage.delete_blob, anonymous=True),
+    # --- this service itself
+    Route(CONTROL, "GET", "/faults", fault_control.get, anonymous=True),
+    Route(CONTROL, "PUT", "/faults", fault_control.put, anonymous=True),
+    Route(CONTROL, "DELETE", "/faults", fault_control.delete, anonymous=True),
 )
 
 

@@ -91,4 +91,4 @@ def test_the_page_of_operations_is_current() -> None:
 
 
 def test_every_route_is_on_the_page() -> None:
-    assert page().count("\n| ") == len(ROUTES) + 5, "a line for each route, and a head for each of five hosts"
+    assert page().count("\n| ") == len(ROUTES) + 6, "a line for each route, and a head for each of six hosts"

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from azureml_local.fault_control import FaultClient
 from tests.azureml_local.work.workbench import Client, Instance, command, on, pipeline
 
 pytestmark = pytest.mark.slow
@@ -196,3 +197,26 @@ def test_a_job_whose_process_vanished_with_the_service_has_failed(tmp_path: Path
         client.http.close()
     finally:
         instance.stop()
+
+
+def test_a_job_whose_node_is_preempted_fails_and_says_so(client: Client) -> None:
+    name = client.submit(command("sleep 300 & echo $!; wait"))
+    process = process_of(client, name)
+    with FaultClient(client.instance.environment) as faults:
+        faults.set({"rules": [{"when": {"call": "jobs.get", "nth": 1}, "then": {"preempt_node": True}}]})
+        client.call("GET", f"/jobs/{name}")
+        faults.clear()
+    assert client.ended(name) == "Failed"
+    assert client.history(f"{name}/details")["error"]["error"]["code"] == "NodePreempted"
+    client.until(lambda: not process.is_running())
+
+
+def test_a_forced_state_is_told_and_the_job_goes_on(client: Client) -> None:
+    name = client.submit(command("true"))
+    assert client.ended(name) == "Completed"
+    with FaultClient(client.instance.environment) as faults:
+        lie = {"when": {"call": "jobs.get", "nth": 1}, "then": {"job_state": "NotResponding"}}
+        faults.set({"rules": [lie]})
+        told = [client.call("GET", f"/jobs/{name}").json()["properties"]["status"] for _ in range(2)]
+        faults.clear()
+    assert told == ["NotResponding", "Completed"]
