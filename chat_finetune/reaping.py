@@ -90,6 +90,27 @@ class Finding:
     age_hours: float
 
 
+@dataclass(frozen=True)
+class ReapResult:
+    """What was found, and what of it was removed, in words."""
+
+    findings: tuple[Finding, ...]
+    removed: tuple[str, ...]
+
+
+def as_row(finding: Finding) -> dict[str, str]:
+    """A finding as a row of text: of the table in the terminal, and of the artifact."""
+    leftover, cost = finding.leftover, finding.leftover.cost_usd
+    return {
+        "kind": leftover.kind,
+        "name": leftover.name,
+        "age": f"{finding.age_hours:.1f} h",
+        "owner": f"{leftover.owner or 'nobody'} ({finding.owner.state})",
+        "cost so far": "unknown" if cost is None else f"{cost:.2f} USD",
+        "verdict": f"{'remove' if finding.verdict.remove else 'keep'}: {finding.verdict.reason}",
+    }
+
+
 def verdict(leftover: Leftover, owner: Owner, now: datetime, grace: timedelta) -> Verdict:
     """Decide about one thing. Pure.
 

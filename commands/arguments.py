@@ -9,15 +9,12 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config import ReapConfig, RetrainConfig
 from chat_finetune.errors import ConfigError
 
 
-class _RetrainArguments(RetrainConfig, BaseSettings):
-    """Fine-tune a chat model. Every knob is a flag; each comes before what --config says."""
-
+class _Arguments(BaseSettings):
     model_config = SettingsConfigDict(
-        cli_prog_name="chat-finetune retrain [--config FILE] [--json] [--any.field value]",
         cli_avoid_json=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
@@ -34,6 +31,32 @@ class _RetrainArguments(RetrainConfig, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # Not the environment: a variable called MODEL must not change what is trained.
         return (init_settings,)
+
+
+class _RetrainArguments(RetrainConfig, _Arguments):
+    """Fine-tune a chat model. Every knob is a flag; each comes before what --config says."""
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="chat-finetune retrain [--config FILE] [--json] [--any.field value]"
+    )
+
+
+class _ReapArguments(ReapConfig, _Arguments):
+    """Show what of ours nobody owns any more, and with --no-dry_run remove it."""
+
+    model_config = SettingsConfigDict(cli_prog_name="chat-finetune reap [--json] [--no-dry_run]")
+
+
+def parse_reap_config(arguments: Sequence[str]) -> ReapConfig:
+    """A config from flags. `--help` prints every flag and leaves.
+
+    Raises:
+        ConfigError: a flag holds something else than a config does.
+    """
+    try:
+        return ReapConfig.model_validate(_ReapArguments(_cli_parse_args=list(arguments)).model_dump())
+    except ValidationError as error:
+        raise ConfigError(*explain(error, "reap")) from error
 
 
 def parse_retrain_config(arguments: Sequence[str], file: Path | None = None) -> RetrainConfig:
@@ -66,13 +89,13 @@ def read_config_file(file: Path) -> dict[str, Any]:
     return document
 
 
-def explain(error: ValidationError) -> tuple[str, str]:
+def explain(error: ValidationError, command: str = "retrain") -> tuple[str, str]:
     """What is wrong with which field, a line each; and what to do."""
     lines = [
         f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, not {item['input']!r}"
         for item in error.errors()
     ]
-    return "\n".join(lines), "`chat-finetune retrain --help` lists every field with its bounds."
+    return "\n".join(lines), f"`chat-finetune {command} --help` lists every field with its bounds."
 
 
 def example() -> str:

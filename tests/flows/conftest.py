@@ -66,6 +66,17 @@ def azure(
     monkeypatch.setenv("CHAT_FINETUNE_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "prepared"))
 
 
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One Prefect server for the session: it takes 20 s to start."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
+
+
 @pytest.fixture
 def platform(azure: None) -> "Platform":
     from chat_finetune.platform import connect

@@ -1,7 +1,6 @@
 """The whole flow, on a real Prefect server and Azure ML on loopback."""
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,16 +30,6 @@ pytestmark = [
 
 Config = Callable[..., RetrainConfig]
 Run = Callable[[RetrainConfig], RetrainResult]
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=120):
-            yield
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""What every command that runs a flow needs around it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
+
+from rich.console import Console
+
+from commands.progress import show_progress
+from commands.server import configured_api_url, prefect_server, use_api, wait_until_ready
+
+
+@contextmanager
+def flow_session(console: Console) -> Iterator[None]:
+    """A Prefect API, started if none is configured, and progress on the console; nothing else on stdout."""
+    with ExitStack() as stack:
+        if configured_api_url() is None:
+            url = stack.enter_context(prefect_server(_prefect_home()))
+            console.print("Starting a Prefect server for this run; set PREFECT_API_URL to use yours.")
+            wait_until_ready(url)
+            stack.enter_context(use_api(url))
+            console.print(f"Prefect UI: {url.removesuffix('/api')}")
+        # The SDK prints dots to stdout while it waits (azure-ai-ml, _azureml_polling.py).
+        stack.enter_context(redirect_stdout(open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115, PTH123
+        stack.enter_context(show_progress(console))
+        yield
+
+
+def _prefect_home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
