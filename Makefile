@@ -13,7 +13,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs clean
+.PHONY: help setup demo server test check docs clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,12 @@ setup: $(INSTALLED) ## Build the environment in .venv, once
 
 demo: setup ## Run the whole retrain flow on this machine
 	@$(BIN)/chat-finetune demo $(ARGS)
+
+# With LOCAL=1, inside Azure ML on loopback, and with the demo's config for the retrain deployments.
+LOCAL ?=
+server: setup ## Start Prefect here with everything deployed (LOCAL=1: without an Azure account)
+	@$(if $(LOCAL),$(BIN)/azureml-local run --) \
+	    $(BIN)/chat-finetune server $(if $(LOCAL),--config data/demo.yaml) $(ARGS)
 
 # A file stays with one worker, so that a server its tests share is started once.
 test: setup ## Run the tests
@@ -38,7 +44,7 @@ docs: setup ## Write docs/reference again from the code
 	@$(BIN)/python -m azureml_local.reference
 
 clean: ## Remove what was built: environment, caches, demo state
-	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .demo .server .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Touched last: an installation that was interrupted is taken up again.

@@ -1,4 +1,4 @@
-"""`chat-finetune`: demo, retrain, config."""
+"""`chat-finetune`: one command a use."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when a run failed, 2 when the call was wrong."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command != "retrain":
+    if rest and known.command not in ("retrain", "reap"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     # Read by Prefect, MLflow and the Hugging Face libraries, here and in what we start.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -43,10 +43,41 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
             from commands.retrain import run_retrain
 
             run_retrain(config, as_json=known.json)
+        case "reap":
+            from commands.arguments import parse_reap_config
+
+            wanted = parse_reap_config(["--help"] if known.help else rest)
+            from commands.reap import run_reap
+
+            run_reap(wanted, as_json=known.json)
         case "demo":
             from commands.demo import run_demo
 
             return run_demo(as_json=known.json, keep_ui=known.keep_ui)
+        case "server" | "deploy" | "doctor":
+            return _operate(known)
+    return 0
+
+
+def _operate(known: argparse.Namespace) -> int:
+    """The commands that deployments are looked after with."""
+    from commands.arguments import parse_retrain_config, read_config_file
+
+    config = parse_retrain_config([], known.config)
+    given = read_config_file(known.config) if known.config else None
+    match known.command:
+        case "server":
+            from commands.server_stack import run_server
+
+            return run_server(given, known.state)
+        case "deploy":
+            from commands.deploy import deploy_all
+
+            print(*deploy_all(given), sep="\n")
+        case "doctor":
+            from commands.doctor import run_doctor
+
+            return run_doctor(config, given)
     return 0
 
 
@@ -66,6 +97,29 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument("-h", "--help", action="store_true")
     retrain.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON file with a config")
     retrain.add_argument("--json", action="store_true", help="print only the result's record on stdout")
+
+    for name, text in (
+        ("server", "start Prefect's server and a worker here, with everything deployed"),
+        ("deploy", "bring the configured Prefect server to what prefect.yaml declares"),
+        ("doctor", "say what a run needs and lacks: access, quota, server, worker, deployments"),
+    ):
+        operate = commands.add_parser(name, help=text, description=text)
+        operate.add_argument(
+            "--config", type=Path, metavar="FILE", help="config laid over the retrain deployments' parameters"
+        )
+        if name == "server":
+            operate.add_argument(
+                "--state",
+                type=Path,
+                metavar="DIR",
+                help="the server's database and the logs (default: .server)",
+            )
+
+    reap = commands.add_parser(
+        "reap", help="show or remove what nobody owns any more", add_help=False, allow_abbrev=False
+    )
+    reap.add_argument("-h", "--help", action="store_true")
+    reap.add_argument("--json", action="store_true", help="print only the result's record on stdout")
 
     config = commands.add_parser("config", help="print what can be configured")
     config.add_argument(

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -27,32 +27,48 @@ def configured_api_url() -> str | None:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """A server on a free port of 127.0.0.1 whose state is in `home`; gives its API URL, ends with the block.
+def prefect_server(home: Path, port: int = 0) -> Iterator[str]:
+    """A server on 127.0.0.1 whose state is in `home`; gives its API URL, ends with the block.
 
-    It is not ready yet: `wait_until_ready` waits. A fresh state takes 20 to 30 s (facts, prefect.md).
+    It is not ready yet: `wait_until_ready` waits. A fresh state takes 20 to 30 s.
+
+    Args:
+        home: folder of its database and log.
+        port: taken if it is free, else another one is.
     """
     home.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = _free_port(port)
     environment = {
         **os.environ,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
         "DO_NOT_TRACK": "1",
     }
-    with (home / "server.log").open("wb") as log:
+    command = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+    with prefect_process(command, environment, home / "server.log"):
+        yield f"http://127.0.0.1:{port}/api"
+
+
+@contextmanager
+def prefect_process(
+    arguments: Sequence[str], environment: Mapping[str, str], log_file: Path, folder: Path | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The `prefect` command in the background, working in `folder`; it ends with the block."""
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=folder,
+            env=dict(environment),
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            # Ctrl-C is for the flow; the server ends after it.
+            # Ctrl-C is for us, or for the flow; this ends after it.
             start_new_session=True,
         )
     try:
-        yield f"http://127.0.0.1:{port}/api"
+        yield process
     finally:
         process.terminate()
         try:
@@ -92,8 +108,13 @@ def wait_until_ready(api_url: str) -> None:
     )
 
 
-def _free_port() -> int:
+def _free_port(wanted: int = 0) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # As the server will bind it: what the last one left waiting to close does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port

@@ -20,7 +20,6 @@ from chat_finetune.settings import Settings, load_settings
 from chat_finetune.tracking import Tracking
 
 _TOKEN_SCOPE = "https://management.azure.com/.default"  # noqa: S105 - a scope, not a secret
-_REQUEST_TIMEOUT_SECONDS = 60.0
 
 
 class Platform:
@@ -47,7 +46,31 @@ class Platform:
             self.settings.workspace_name,
             enable_telemetry=False,
             show_progress=False,
+            **self._timeouts,
         )
+
+    @property
+    def _timeouts(self) -> dict[str, float]:
+        seconds = self.settings.request_timeout_seconds
+        return {"connection_timeout": seconds, "read_timeout": seconds}
+
+    def sign_in(self) -> None:
+        """Ask for a token, as every call does.
+
+        Raises:
+            AccessError: nobody is signed in.
+        """
+        self._token()
+
+    def workspace_region(self) -> str:
+        """The region of the workspace, by its short name such as `westeurope`.
+
+        Raises:
+            AccessError: the identity may not read the workspace.
+            MissingError: there is no such workspace.
+        """
+        with azure_errors(f"workspace {self.settings.workspace_name}"):
+            return str(self._workspace_client.workspaces.get(self.settings.workspace_name).location)
 
     @cached_property
     def computes(self) -> Computes:
@@ -69,7 +92,11 @@ class Platform:
         """The verbs of a registry, with a client of its own (issue 39502)."""
         with azure_errors(f"registry {name}"):
             client = MLClient(
-                self._credential, registry_name=name, enable_telemetry=False, show_progress=False
+                self._credential,
+                registry_name=name,
+                enable_telemetry=False,
+                show_progress=False,
+                **self._timeouts,
             )
         return Registry(client, name)
 
@@ -80,7 +107,7 @@ class Platform:
         http = self._opened.enter_context(
             httpx.Client(
                 base_url=f"https://{host}/history/v1.0{self.settings.workspace_arm_id}",
-                timeout=_REQUEST_TIMEOUT_SECONDS,
+                timeout=self.settings.request_timeout_seconds,
             )
         )
         return Runs(http, self._token)

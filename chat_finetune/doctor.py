@@ -1,0 +1,99 @@
+"""Is this machine ready to run on Azure? Each look costs nothing and changes nothing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from chat_finetune.catalog import load_catalog
+from chat_finetune.compute import check_finetune_size, check_inference_size, check_quota
+from chat_finetune.config import RetrainConfig
+from chat_finetune.errors import ChatFinetuneError
+from chat_finetune.settings import load_settings
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found; `remedy` says what to do about it, and is empty when all is well."""
+
+    subject: str
+    text: str
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.remedy
+
+
+def look(subject: str, what: Callable[[], str]) -> Finding:
+    """The finding of one look: what it says, or the error that it meets."""
+    try:
+        return Finding(subject, what())
+    except ChatFinetuneError as error:
+        return Finding(subject, error.message, error.remedy)
+
+
+def look_at_azure(config: RetrainConfig) -> Iterator[Finding]:
+    """Settings, credential, workspace, registry and quota, for what `config` would run.
+
+    What rests on a look that failed is not looked at.
+    """
+    settings = look("settings", lambda: load_settings().workspace_arm_id)
+    yield settings
+    if not settings.ok:
+        return
+    from chat_finetune.platform import connect
+
+    with connect() as platform:
+        for subject, what in (
+            ("credential", lambda: _credential(platform)),
+            ("workspace", lambda: _workspace(platform)),
+        ):
+            finding = look(subject, what)
+            yield finding
+            if not finding.ok:
+                return
+        yield look("registry", lambda: _registry(platform, config))
+        yield look("quota", lambda: _quota(platform, config))
+
+
+def _credential(platform: "Platform") -> str:
+    platform.sign_in()
+    # `connect` excludes the browser unless the settings ask for it, and nothing that is scheduled does.
+    return "signed in without a browser, as scheduled runs must"
+
+
+def _workspace(platform: "Platform") -> str:
+    return f"{platform.settings.workspace_name} in {platform.workspace_region()}"
+
+
+def _registry(platform: "Platform", config: RetrainConfig) -> str:
+    registry = platform.registry(config.model.registry)
+    model = registry.foundation_model(config.model.name, config.model.version)
+    component = registry.component(config.model.component)
+    return f"{config.model.registry}: {model.name} {model.version}, {component.name} {component.version}"
+
+
+def _quota(platform: "Platform", config: RetrainConfig) -> str:
+    """As the run itself checks it: a cluster that is there has its quota already."""
+    catalog, today = load_catalog(), datetime.now(UTC).date()
+    model = platform.registry(config.model.registry).foundation_model(config.model.name, config.model.version)
+    sizes, usages = platform.computes.vm_sizes(), platform.computes.usages()
+    parts = []
+    cluster = platform.computes.find(config.compute.cluster)
+    training = check_finetune_size(
+        cluster.vm_size if cluster else config.compute.vm_size, model, sizes, today, catalog
+    )
+    if cluster:
+        parts.append(f"cluster {cluster.name} is there")
+    else:
+        check_quota(training, config.compute.max_node_count, usages, "finetune", catalog)
+        parts.append(f"{config.compute.max_node_count} × {training.name} to train")
+    if config.endpoint.deploy:
+        serving = check_inference_size(config.endpoint.instance_type, model, sizes, today, catalog)
+        check_quota(serving, config.endpoint.instance_count, usages, "inference", catalog)
+        parts.append(f"{config.endpoint.instance_count} × {serving.name} to serve")
+    return ", ".join(parts)
