@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from azureml_local import supervisor
+from azureml_local import az, supervisor
 from azureml_local.fault_control import FaultClient
 from azureml_local.faults import FaultPlanError, parse_plan, read_document
 from azureml_local.instance import Settings, facts, is_running, running
@@ -27,7 +27,7 @@ from azureml_local.status import report, supervised
 
 _REGISTRY = Path(__file__).parent.parent / "registry"
 # All that an instance writes into its state folder: what `reset` removes, and nothing else.
-_WRITTEN = ("blobs", "deployments", "jobs", "logs", "mlflow", "staging", "tls", "instance.json")
+_WRITTEN = ("bin", "blobs", "deployments", "jobs", "logs", "mlflow", "staging", "tls", "instance.json")
 _STOP_SECONDS = 30.0
 
 
@@ -127,10 +127,12 @@ async def _serve(settings: Settings) -> None:
 
 async def _run_inside(settings: Settings, command: list[str]) -> int:
     passing = _Passing()
+    # First on the command's PATH, an `az` that is signed in to the service.
+    path = os.pathsep.join([str(az.install(settings.root / "bin")), os.environ.get("PATH", os.defpath)])
     async with running(settings) as service:
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, env={**os.environ, **service.environment}
+                *command, env={**os.environ, **service.environment, "PATH": path}
             )
         except OSError as error:
             raise CommandError(f"cannot run {command[0]}: {error.strerror}") from error

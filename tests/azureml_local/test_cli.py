@@ -85,6 +85,12 @@ def test_run_leaves_the_commands_python_alone() -> None:
     assert _cli("run", "--", "sh", "-c", "command -v python3").stdout.strip() == shutil.which("python3")
 
 
+def test_run_puts_its_own_az_first() -> None:
+    done = _cli("run", "--", "sh", "-c", "az account get-access-token && az login")
+    assert '"accessToken": "' in done.stdout
+    assert (done.returncode, "only knows 'az account get-access-token" in done.stderr) == (2, True)
+
+
 def test_run_passes_signals_on() -> None:
     script = "trap 'exit 3' TERM; echo waiting; while :; do sleep 0.05; done"
     with subprocess.Popen(
