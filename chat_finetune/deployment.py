@@ -17,8 +17,10 @@ from chat_finetune.refs import (
     SmokeTestRef,
 )
 from chat_finetune.scoring import Scorer
+from chat_finetune.settling import settled
 from chat_finetune.smoke_test import sample_rows, smoke_test
-from chat_finetune.tags import MANAGED_BY, expires_tag, tags_of
+from chat_finetune.tags import MANAGED_BY, expires_tag, is_ours, tags_of
+from chat_finetune.traffic import shift_to, take_back
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -36,10 +38,10 @@ def ensure_endpoint(platform: "Platform", name: str, config: EndpointConfig, run
     if config.keep:
         own = config.name is None
         tags |= expires_tag(datetime.now(UTC) + timedelta(hours=config.expires_after_hours) if own else None)
-    found = platform.endpoints.find(name)
-    if found is not None and found.tags.get("managed_by") != tags["managed_by"]:
+    found = settled(lambda: platform.endpoints.find(name), config.deploy_timeout_seconds)
+    if found is not None and not is_ours(found.tags):
         raise ConflictError(
-            f"Endpoint {name} exists and was not made by {tags['managed_by']}.",
+            f"Endpoint {name} exists and was not made by {MANAGED_BY}.",
             "Set endpoint.name to a name that is free, or leave it empty.",
         )
     status = found or platform.endpoints.create(name, description="Chat model under test", tags=tags)
@@ -63,8 +65,10 @@ def deploy_once(
     Raises:
         EndpointError: the container did not come up; the message holds the end of its log.
     """
-    found = platform.endpoints.find_deployment(endpoint.name, deployment)
-    if found is not None and found.provisioning_state == "Failed":
+    found = settled(
+        lambda: platform.endpoints.find_deployment(endpoint.name, deployment), config.deploy_timeout_seconds
+    )
+    if found is not None and found.provisioning_state != "Succeeded":
         platform.endpoints.delete_deployment(endpoint.name, deployment)
         found = None
     billed_from = datetime.now(UTC)
@@ -140,15 +144,13 @@ def promote(platform: "Platform", deployment: DeploymentRef, prove: Callable[[],
     """
     endpoint = deployment.endpoint.name
     others = [found for found in platform.endpoints.deployments(endpoint) if found.name != deployment.name]
-    found = platform.endpoints.find(endpoint)
-    before = found.traffic if found else {}
-    platform.endpoints.set_traffic(endpoint, {deployment.name: 100, **{other.name: 0 for other in others}})
+    shift_to(platform, platform.endpoints.get(endpoint), deployment.name)
     try:
         prove()
     except ChatFinetuneError:
-        platform.endpoints.set_traffic(endpoint, {**before, deployment.name: 0})
+        take_back(platform, platform.endpoints.get(endpoint), deployment.name)
         raise
-    replaced = [other.name for other in others if other.tags.get("managed_by") == MANAGED_BY]
+    replaced = [other.name for other in others if is_ours(other.tags)]
     for name in replaced:
         platform.endpoints.delete_deployment(endpoint, name)
     return tuple(f"deployment {name} of endpoint {endpoint}" for name in replaced)

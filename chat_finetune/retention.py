@@ -1,10 +1,12 @@
 """What a run leaves behind: everything it was told to keep, and nothing else that is billed."""
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from chat_finetune.names import deployment_name, endpoint_name, job_name
 from chat_finetune.polling import phase_of
 from chat_finetune.refs import EndpointStatus
+from chat_finetune.traffic import take_back
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -15,35 +17,41 @@ def clean_up_run(
 ) -> tuple[str, ...]:
     """Cancel the run's job if it has not ended, and delete what it put on Azure and may not keep.
 
-    Knows the run by its id alone: names follow from it. An endpoint that another run made keeps
-    everything but this run's deployment.
+    Knows the run by its id alone: names follow from it. An endpoint that another run made, or that
+    another run's model stands on, keeps everything but this run's deployment.
 
     Returns:
         What was cancelled or deleted, in words.
     """
-    done = _cancel_job(platform, job_name(flow_run_id))
+    done = _cancel_jobs(platform, flow_run_id)
     if keep_endpoint:
         return done
-    name = endpoint or endpoint_name(flow_run_id)
+    name, deployment = endpoint or endpoint_name(flow_run_id), deployment_name(flow_run_id)
     found = platform.endpoints.find(name)
     if found is None:
         return done
-    if found.tags.get("flow_run_id") == flow_run_id:
+    others = {standing.name for standing in platform.endpoints.deployments(name)} - {deployment}
+    if found.tags.get("flow_run_id") == flow_run_id and not others:
         platform.endpoints.delete(name)
         return (*done, f"endpoint {name}")
-    return (*done, *_delete_deployment(platform, found, deployment_name(flow_run_id)))
+    return (*done, *_delete_deployment(platform, found, deployment))
 
 
-def _cancel_job(platform: "Platform", name: str) -> tuple[str, ...]:
-    job = platform.jobs.find(name)
-    if job is None or phase_of(job.status).ended:
-        return ()
-    platform.jobs.cancel(name)
-    return (f"job {name} (cancelled)",)
+def _cancel_jobs(platform: "Platform", flow_run_id: str) -> tuple[str, ...]:
+    """Every attempt: they are numbered without gaps, and all but the last have ended."""
+    done: tuple[str, ...] = ()
+    for attempt in count(1):
+        name = job_name(flow_run_id, attempt)
+        job = platform.jobs.find(name)
+        if job is None:
+            break
+        if not phase_of(job.status).ended:
+            platform.jobs.cancel(name)
+            done += (f"job {name} (cancelled)",)
+    return done
 
 
 def _delete_deployment(platform: "Platform", endpoint: EndpointStatus, name: str) -> tuple[str, ...]:
-    if endpoint.traffic.get(name):
-        platform.endpoints.set_traffic(endpoint.name, {**endpoint.traffic, name: 0})
+    take_back(platform, endpoint, name)
     deleted = platform.endpoints.delete_deployment(endpoint.name, name)
     return (f"deployment {name} of endpoint {endpoint.name}",) if deleted else ()

@@ -2,15 +2,19 @@
 
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, wait
+from prefect.logging.loggers import flow_run_logger
 
-from chat_finetune.config import RetrainConfig, config_hash
+from chat_finetune.config import JobConfig, RetrainConfig, config_hash
 from chat_finetune.costs import estimate_cost
+from chat_finetune.errors import JobInterruptedError
 from chat_finetune.names import deployment_name, endpoint_name, model_version, registered_model_name
 from chat_finetune.parameters import resolve_parameters
-from chat_finetune.refs import RetrainResult, RunRef
+from chat_finetune.refs import FinishedJobRef, JobRef, PipelineSpec, RetrainResult, RunRef
+from chat_finetune.retention import clean_up_run
 from chat_finetune.settings import cache_dir
 from chat_finetune.submission import lineage_tags, pipeline_spec
 from tasks.clean_up import clean_up
@@ -27,7 +31,24 @@ from tasks.submit_job import submit_job
 from tasks.validate_compute import validate_compute
 
 
-@flow(name="retrain", description="Fine-tune a chat model, and put it behind an endpoint if it is better.")
+def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Runs in another process than the flow did, and knows of it only what Prefect's record holds.
+
+    There is none for crashed runs: a retry may come, and wants to find the job.
+    """
+    from chat_finetune.platform import connect
+
+    config = RetrainConfig.model_validate(flow_run.parameters.get("config") or {})
+    with connect() as platform:
+        deleted = clean_up_run(platform, str(flow_run.id), config.endpoint.name)
+    flow_run_logger(flow_run, flow).info("deleted: %s", ", ".join(deleted) or "nothing")
+
+
+@flow(
+    name="retrain",
+    description="Fine-tune a chat model, and put it behind an endpoint if it is better.",
+    on_cancellation=[_clean_up_cancelled],
+)
 def retrain(config: RetrainConfig) -> RetrainResult:
     """Fine-tune a chat model on Azure Machine Learning, test it behind an endpoint, leave nothing billed.
 
@@ -59,10 +80,11 @@ def _train_and_try(
     compute = validate_compute(config, run, model)
     dataset = downloading.result()
 
-    job = submit_job(pipeline_spec(config, run, model, component, parameters, dataset, compute))
+    spec = pipeline_spec(config, run, model, component, parameters, dataset, compute)
+    job = submit_job(spec, config.job)
     creating = create_endpoint.submit(endpoint, config.endpoint, run) if config.endpoint.deploy else None
     in_background += [creating] if creating else []
-    finished = poll_job(job, config.job)
+    finished = _wait_or_resubmit(job, spec, config.job)
     evaluation = review_metrics(finished, config.review)
     registered = register_model(
         finished,
@@ -96,6 +118,17 @@ def _train_and_try(
         estimated_cost=estimate_cost(finished, compute, deployment),
         deleted=replaced,
     )
+
+
+def _wait_or_resubmit(job: JobRef, spec: PipelineSpec, config: JobConfig) -> FinishedJobRef:
+    while True:
+        try:
+            return poll_job(job, config)
+        except JobInterruptedError:
+            following = submit_job(spec, config)
+            if following.name == job.name:
+                raise
+            job = following
 
 
 def _this_run(config: RetrainConfig) -> RunRef:

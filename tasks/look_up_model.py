@@ -4,10 +4,11 @@ from prefect import get_run_logger, task
 
 from chat_finetune.config import ModelConfig
 from chat_finetune.refs import ComponentRef, FoundationModelRef
+from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="look up {config.name}", **RETRIES)
+@task(task_run_name="look up {config.name}", **KEPT, **RETRIES)
 def look_up_model(config: ModelConfig) -> tuple[FoundationModelRef, ComponentRef]:
     """Find the foundation model and the training component in the registry."""
     from chat_finetune.platform import connect

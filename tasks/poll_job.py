@@ -5,10 +5,11 @@ from prefect import get_run_logger, task
 from chat_finetune.config import JobConfig
 from chat_finetune.jobs import wait_until_ended
 from chat_finetune.refs import FinishedJobRef, JobRef
+from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="poll {job.name}", **RETRIES)
+@task(task_run_name="poll {job.name}", **KEPT, **RETRIES)
 def poll_job(job: JobRef, config: JobConfig) -> FinishedJobRef:
     """Wait until the job has ended; its steps and their logs are told as they happen."""
     from chat_finetune.platform import connect

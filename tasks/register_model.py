@@ -4,10 +4,11 @@ from prefect import get_run_logger, task
 
 from chat_finetune.refs import FinishedJobRef, ModelRef
 from chat_finetune.registration import register_once
+from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="register {name}:{version}", **RETRIES)
+@task(task_run_name="register {name}:{version}", **KEPT, **RETRIES)
 def register_model(
     job: FinishedJobRef, name: str, version: str, description: str, tags: dict[str, str]
 ) -> ModelRef:

@@ -8,10 +8,11 @@ from prefect.artifacts import create_image_artifact, create_table_artifact
 from chat_finetune.config import ReviewConfig
 from chat_finetune.evaluation import draw_loss_curve, judge, read_evaluation
 from chat_finetune.refs import EvaluationRef, FinishedJobRef
+from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="review {job.name}", **RETRIES)
+@task(task_run_name="review {job.name}", **KEPT, **RETRIES)
 def review_metrics(job: FinishedJobRef, config: ReviewConfig) -> EvaluationRef:
     """Read the metrics from MLflow, draw the loss curve, and judge against the base model."""
     from chat_finetune.platform import connect

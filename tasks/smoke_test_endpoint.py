@@ -8,10 +8,11 @@ from prefect.artifacts import create_table_artifact
 from chat_finetune.config import RetrainConfig
 from chat_finetune.deployment import try_deployment
 from chat_finetune.refs import DeploymentRef, SmokeTestRef
+from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="ask {deployment.name}", **RETRIES)
+@task(task_run_name="ask {deployment.name}", **KEPT, **RETRIES)
 def smoke_test_endpoint(deployment: DeploymentRef, rows: Path, config: RetrainConfig) -> SmokeTestRef:
     """Ask the new deployment, past the traffic rules, and hold the answers beside the ground truth."""
     from chat_finetune.platform import connect

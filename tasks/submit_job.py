@@ -1,19 +1,22 @@
-"""The pipeline job, submitted once however often this runs."""
+"""The training job: started once, found again by its name."""
 
 from prefect import get_run_logger, task
 
-from chat_finetune.jobs import start_or_attach
+from chat_finetune.config import JobConfig
 from chat_finetune.refs import JobRef, PipelineSpec
+from chat_finetune.resubmission import submit_or_attach
 from tasks._retries import RETRIES
 
 
+# Its result is not kept: Azure ML says better than a file whether the job is still worth waiting for.
 @task(task_run_name="submit {spec.name}", **RETRIES)
-def submit_job(spec: PipelineSpec) -> JobRef:
-    """Submit the fine-tuning pipeline, or attach to the job of an earlier attempt."""
+def submit_job(spec: PipelineSpec, config: JobConfig) -> JobRef:
+    """Submit the pipeline job, or attach to the one that an earlier attempt submitted."""
     from chat_finetune.platform import connect
 
     with connect() as platform:
-        job = start_or_attach(platform, spec)
-    verb = "attached to" if job.adopted else "submitted"
-    get_run_logger().info("%s %s (%s) %s", verb, job.name, job.display_name, job.studio_url or "")
+        job = submit_or_attach(platform, spec, config.max_resubmissions, get_run_logger().info)
+    get_run_logger().info(
+        "%s %s: %s", "attached to" if job.adopted else "submitted", job.name, job.studio_url
+    )
     return job

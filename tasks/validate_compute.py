@@ -6,10 +6,11 @@ from chat_finetune.clusters import ensure_cluster
 from chat_finetune.config import RetrainConfig
 from chat_finetune.refs import ComputeRef, FoundationModelRef, RunRef
 from chat_finetune.tags import tags_of
+from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="validate {config.compute.cluster}", **RETRIES)
+@task(task_run_name="validate {config.compute.cluster}", **KEPT, **RETRIES)
 def validate_compute(config: RetrainConfig, run: RunRef, model: FoundationModelRef) -> ComputeRef:
     """Check VM sizes, quota and cluster against the model; create the cluster if it is missing."""
     from chat_finetune.platform import connect

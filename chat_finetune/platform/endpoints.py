@@ -33,10 +33,18 @@ class Endpoints:
     def find(self, name: str) -> EndpointStatus | None:
         """The endpoint of that name, or None."""
         try:
-            with azure_errors(f"endpoint {name}"):
-                return _endpoint(self._client.online_endpoints.get(name))
+            return self.get(name)
         except MissingError:
             return None
+
+    def get(self, name: str) -> EndpointStatus:
+        """The endpoint of that name.
+
+        Raises:
+            MissingError: there is none.
+        """
+        with azure_errors(f"endpoint {name}"):
+            return _endpoint(self._client.online_endpoints.get(name))
 
     def list(self) -> tuple[EndpointStatus, ...]:
         """Every endpoint of the workspace, whoever made it."""
@@ -51,11 +59,14 @@ class Endpoints:
             _finish(poller, f"create endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
             return _endpoint(self._client.online_endpoints.get(name))
 
-    def set_traffic(self, name: str, traffic: Mapping[str, int]) -> EndpointStatus:
-        """Send each deployment its percentage of the requests; the rest of the endpoint stays."""
+    def set_traffic(
+        self, name: str, traffic: Mapping[str, int], *, tags: Mapping[str, str]
+    ) -> EndpointStatus:
+        """Send each deployment its percentage of the requests, and add tags; the rest stays."""
         with azure_errors(f"move traffic of endpoint {name}"):
             endpoint = self._client.online_endpoints.get(name)
             endpoint.traffic = dict(traffic)
+            endpoint.tags = {**(endpoint.tags or {}), **tags}
             poller = self._client.online_endpoints.begin_create_or_update(endpoint)
             _finish(poller, f"move traffic of endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
             return _endpoint(self._client.online_endpoints.get(name))

@@ -1,0 +1,42 @@
+"""A job that died is submitted again under the next name, so often and no more. Azure ML keeps the count."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chat_finetune.jobs import is_interruption, start_or_attach
+from chat_finetune.names import job_name
+from chat_finetune.polling import Phase, phase_of
+from chat_finetune.refs import JobRef, PipelineSpec
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+# The component's own input, and its own spelling of true (chat_completion_pipeline 0.0.82).
+_RESUME = {"resume_from_checkpoint": "true"}
+_DEAD = (Phase.FAILED, Phase.CANCELED, Phase.CANCELLING)
+
+
+def submit_or_attach(
+    platform: "Platform", spec: PipelineSpec, max_resubmissions: int, tell: Callable[[str], None]
+) -> JobRef:
+    """Take the run's job that runs or completed; where the last one died, submit the next.
+
+    When there may be no next one, the dead job is what is attached to: waiting for it says how it died.
+
+    Raises:
+        ConflictError: a name belongs to a job of another configuration.
+    """
+    run, attempt = spec.tags["flow_run_id"], 1
+    found = platform.jobs.find(spec.name)
+    while found is not None and phase_of(found.status) in _DEAD and attempt <= max_resubmissions:
+        tell(f"job {spec.name} is {found.status}; it is followed by attempt {attempt + 1}")
+        attempt += 1
+        spec = _next(spec, job_name(run, attempt), platform.runs.error(spec.name) or "")
+        found = platform.jobs.find(spec.name)
+    return start_or_attach(platform, spec)
+
+
+def _next(spec: PipelineSpec, name: str, reason: str) -> PipelineSpec:
+    resumes = is_interruption(reason) and _RESUME.keys() <= spec.component.inputs.keys()
+    parameters = {**spec.parameters, **_RESUME} if resumes else spec.parameters
+    return spec.model_copy(update={"name": name, "parameters": parameters})
