@@ -16,6 +16,9 @@ _VARIABLES = {
     "resource_group": "AZUREML_ARM_RESOURCEGROUP",
     "workspace_name": "AZUREML_ARM_WORKSPACE_NAME",
 }
+_REQUEST_TIMEOUT = "CHAT_FINETUNE_REQUEST_TIMEOUT_SECONDS"
+# Azure Resource Manager answers within a minute or not at all; the SDK's own default is five.
+_REQUEST_TIMEOUT_SECONDS = 60.0
 _REMEDY = (
     f"Set {', '.join(_VARIABLES.values())}, or put the workspace's config.json "
     "(Azure portal, Download config.json) into this folder or one above it."
@@ -27,6 +30,7 @@ class Settings(BaseModel):
 
     Credentials are not part of it: azure-identity finds them in the environment, a managed
     identity or `az login`. `interactive` allows a browser login as a last resort.
+    `request_timeout_seconds` is how long one request waits for its answer before it is sent again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +39,7 @@ class Settings(BaseModel):
     resource_group: str
     workspace_name: str
     interactive: bool = False
+    request_timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS
 
     @property
     def studio_url(self) -> str:
@@ -57,21 +62,31 @@ def load_settings(
         ConfigError: neither names a workspace, or `config.json` is not what the portal writes.
     """
     environment = os.environ if environment is None else environment
+    options = {"interactive": interactive, "request_timeout_seconds": _request_timeout(environment)}
     found = {field: environment.get(variable) for field, variable in _VARIABLES.items()}
     if all(found.values()):
-        return Settings.model_validate({**found, "interactive": interactive})
+        return Settings.model_validate({**found, **options})
     file = _nearest_config_json(folder or Path.cwd())
     if file is None:
         missing = ", ".join(variable for field, variable in _VARIABLES.items() if not found[field])
         raise ConfigError(f"No Azure ML workspace is configured: {missing} not set, no config.json.", _REMEDY)
     named = {**_read(file), **{field: value for field, value in found.items() if value}}
     try:
-        return Settings.model_validate(
-            {**{key: named.get(key) for key in _VARIABLES}, "interactive": interactive}
-        )
+        return Settings.model_validate({**{key: named.get(key) for key in _VARIABLES}, **options})
     except ValidationError as error:
         fields = ", ".join(str(item["loc"][0]) for item in error.errors())
         raise ConfigError(f"{file} does not name {fields}.", _REMEDY) from error
+
+
+def _request_timeout(environment: Mapping[str, str]) -> float:
+    text = environment.get(_REQUEST_TIMEOUT, str(_REQUEST_TIMEOUT_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"{_REQUEST_TIMEOUT} is {text!r}.", "Set it to a positive number of seconds.")
+    return seconds
 
 
 def _nearest_config_json(folder: Path) -> Path | None:
