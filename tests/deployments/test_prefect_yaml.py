@@ -77,6 +77,7 @@ def test_the_work_pool_has_a_template_for_every_infrastructure(entry: dict[str, 
 @pytest.mark.parametrize("item", [item for _, item in SCHEDULED], ids=lambda item: item["slug"])
 def test_the_schedule_is_one(item: dict[str, Any]) -> None:
     RawScheduleConfig.model_validate(item)
+    assert item["active"], "else a deployment leaves paused what was paused by hand"
     ZoneInfo(item["timezone"])
     CronSchedule(cron=item["cron"], timezone=item["timezone"])
 

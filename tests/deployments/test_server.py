@@ -1,0 +1,188 @@
+"""`chat-finetune server` for real: a server, a worker, everything deployed, and runs through the API."""
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from chat_finetune.config import RetrainConfig
+from commands.deployments import PROJECT
+
+pytestmark = pytest.mark.slow
+
+_START_SECONDS = 180
+_RUN_SECONDS = 120
+
+
+class Receiver(ThreadingHTTPServer):
+    """A webhook on loopback that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: queue.Queue[dict[str, Any]] = queue.Queue()
+        super().__init__(("127.0.0.1", 0), _Notification)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/token"
+
+
+class _Notification(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Receiver)
+        self.server.told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running `chat-finetune server`, and the two programs that talk to it."""
+
+    process: subprocess.Popen[str]
+    environment: dict[str, str]
+    config: Path
+    printed: list[str]
+    receiver: Receiver
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(
+            command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, timeout=_RUN_SECONDS
+        )
+
+    def start_run(self, config: RetrainConfig) -> subprocess.CompletedProcess[str]:
+        """A run of `manual` as the form creates it, waited for; the code is 1 unless it completes."""
+        parameter = f"config={config.model_dump_json()}"
+        return self.run(
+            "prefect",
+            "deployment",
+            "run",
+            "retrain/manual",
+            "--watch",
+            "--watch-interval",
+            "1",
+            "-p",
+            parameter,
+        )
+
+
+@pytest.fixture(scope="module")
+def stack(azure_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "stage.yaml"
+    config.write_text(
+        yaml.safe_dump({"model": {"name": "parrot"}, "endpoint": {"instance_type": "Standard_E4s_v3"}})
+    )
+    with Receiver() as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        environment = {
+            **os.environ,
+            **azure_environment,
+            "CHAT_FINETUNE_CACHE_DIR": str(folder / "prepared"),
+            "CHAT_FINETUNE_NOTIFY_URL": receiver.url,
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "commands",
+            "server",
+            "--config",
+            str(config),
+            "--state",
+            str(folder),
+        ]
+        with subprocess.Popen(
+            command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            timer = threading.Timer(_START_SECONDS, process.kill)
+            timer.start()
+            assert process.stdout is not None
+            printed = []
+            for line in process.stdout:
+                printed.append(line.strip())
+                if line.startswith("Prefect UI: "):
+                    break
+            timer.cancel()
+            found = re.search(r"Prefect UI: (http://127\.0\.0\.1:\d+)", printed[-1])
+            assert found, "\n".join(printed)
+            environment["PREFECT_API_URL"] = f"{found[1]}/api"
+            try:
+                yield Stack(process, environment, config, printed, receiver)
+            finally:
+                process.terminate()
+        receiver.shutdown()
+
+
+def test_everything_is_deployed(stack: Stack) -> None:
+    assert [line for line in stack.printed if line.startswith("deployment")] == [
+        "deployment nightly",
+        "deployment manual",
+        "deployment reap",
+    ]
+    assert len([line for line in stack.printed if line.startswith("automation")]) == 2
+
+
+def test_the_doctor_finds_all_well_and_then_each_change_by_hand(stack: Stack) -> None:
+    well = stack.run("commands", "doctor", "--config", str(stack.config))
+    assert well.returncode == 0, well.stdout + well.stderr
+    assert {line[:1] for line in well.stdout.splitlines()} == {"✓"}
+
+    with httpx.Client(base_url=stack.environment["PREFECT_API_URL"]) as api:
+        nightly = api.get("/deployments/name/retrain/nightly").json()
+        patched = api.patch(
+            f"/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}", json={"active": False}
+        )
+        assert patched.is_success
+        manual = api.get("/deployments/name/retrain/manual").json()
+        assert api.patch(f"/deployments/{manual['id']}", json={"parameters": {"config": {}}}).is_success
+    ill = stack.run("commands", "doctor", "--config", str(stack.config))
+    assert ill.returncode == 1
+    assert "✗ deployment nightly: retrain/nightly differs from prefect.yaml: schedules." in ill.stdout
+    assert "✗ deployment manual: retrain/manual differs from prefect.yaml: parameters." in ill.stdout
+    assert "→ Run `chat-finetune deploy`" in ill.stdout
+
+    again = stack.run("commands", "deploy", "--config", str(stack.config))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "work pool chat-finetune (process) is there" in again.stdout
+    healed = stack.run("commands", "doctor", "--config", str(stack.config))
+    assert healed.returncode == 0, healed.stdout
+
+
+def test_the_worker_completes_a_run_that_the_form_creates(
+    stack: Stack, make_config: Callable[..., RetrainConfig]
+) -> None:
+    finished = stack.start_run(make_config())
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_a_run_that_fails_is_told_to_the_webhook(
+    stack: Stack, make_config: Callable[..., RetrainConfig]
+) -> None:
+    assert stack.start_run(make_config(model={"name": "no-such-model"})).returncode == 1
+    told = stack.receiver.told.get(timeout=60)["text"]
+    assert re.match(r"retrain \S+ is Failed\nmanual: .*no-such-model", told)
+    assert f"{stack.environment['PREFECT_API_URL'].removesuffix('/api')}/runs/flow-run/" in told
+
+
+def test_ctrl_c_ends_everything_that_was_started(stack: Stack) -> None:
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.process.wait(60) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{stack.environment['PREFECT_API_URL']}/health")
+    assert "stopped!" in (stack.config.parent / "worker.log").read_text()
