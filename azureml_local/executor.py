@@ -158,8 +158,8 @@ class Executor:
         if step.name in self._preempted:
             return self._finish(step, Status.FAILED, reports.preemption(step))
         if record is None or record["exit_code"] != 0:
-            error = reports.command_failure(self._places.blobs, step, record)
-            return self._finish(step, Status.FAILED, error)
+            failure = reports.command_failure(self._places.blobs, step, record)
+            return self._finish(step, Status.FAILED, failure)
         self._runs.publish(step)
         return self._finish(step, Status.COMPLETED)
 
