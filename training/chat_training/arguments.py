@@ -24,7 +24,7 @@ class FinetuneArguments:
     auto_find_batch_size: bool = False
     optim: Literal["adamw_torch", "adafactor"] = "adamw_torch"
     learning_rate: float = 2e-5
-    warmup_steps: int = 0
+    warmup_steps: float = 0  # below 1: that part of all steps
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from chat_training.conversations import Conversation, read_conversations
 from chat_training.encoding import Example, encode
 from chat_training.model_files import longest_sequence
+from chat_training.packing import PackedExample, pack
 from chat_training.steps import StepError, run_step
 from chat_training.token_files import PreprocessInfo, SplitInfo, write_examples, write_info
 from chat_training.validate import split_path
@@ -73,14 +74,43 @@ def preprocess(arguments: PreprocessArguments) -> None:
     """
     if arguments.trust_remote_code:
         raise StepError("trust_remote_code is true; these steps run no code that comes with a model")
-    max_seq_length = _max_seq_length(arguments)
-    tokenizer = _load_tokenizer(arguments.model_selector_output)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    splits: dict[str, SplitInfo] = {}
-    for split, conversations in _split_conversations(arguments).items():
+    write_splits(
+        _split_conversations(arguments),
+        arguments.model_selector_output,
+        arguments.output_dir,
+        max_seq_length=arguments.max_seq_length,
+        pad_to_max_length=arguments.pad_to_max_length,
+        batch_size=arguments.batch_size,
+    )
+
+
+def write_splits(
+    splits: Mapping[str, Iterator[Conversation]],
+    model: Path,
+    output_dir: Path,
+    *,
+    max_seq_length: int = -1,
+    pad_to_max_length: bool = False,
+    batch_size: int = 1000,
+    packing: bool = False,
+) -> None:
+    """Write conversations as rows of tokens, one each, or with `packing` as many as fit into a row.
+
+    Raises:
+        StepError: the length is more than the model can look at, or a split has nothing left to learn from.
+    """
+    max_seq_length = _max_seq_length(model, max_seq_length)
+    tokenizer = _load_tokenizer(model)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    infos: dict[str, SplitInfo] = {}
+    for split, conversations in splits.items():
         writer = _SplitWriter(tokenizer, max_seq_length)
-        write_examples(arguments.output_dir, split, writer.examples(conversations), arguments.batch_size)
-        splits[split] = info = writer.info()
+        examples = writer.examples(conversations)
+        if packing:
+            write_examples(output_dir, split, pack(examples, max_seq_length), batch_size, PackedExample)
+        else:
+            write_examples(output_dir, split, examples, batch_size)
+        infos[split] = info = writer.info()
         print(
             f"{split}: {info.row_count} conversations, {info.token_count} assistant tokens; "
             f"{info.truncated_count} cut to {max_seq_length} tokens, "
@@ -90,7 +120,7 @@ def preprocess(arguments: PreprocessArguments) -> None:
             raise StepError(
                 f"{split} has nothing left to learn from; raise max_seq_length ({max_seq_length})"
             )
-    write_info(arguments.output_dir, PreprocessInfo(max_seq_length, arguments.pad_to_max_length, splits))
+    write_info(output_dir, PreprocessInfo(max_seq_length, pad_to_max_length, infos))
 
 
 def hold_out(path: Path) -> set[int]:
@@ -129,13 +159,13 @@ def _key(conversation: Conversation) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
-def _max_seq_length(arguments: PreprocessArguments) -> int:
-    limit = longest_sequence(arguments.model_selector_output)
-    if arguments.max_seq_length == -1:
+def _max_seq_length(model: Path, asked: int) -> int:
+    limit = longest_sequence(model)
+    if asked == -1:
         return limit
-    if not 0 < arguments.max_seq_length <= limit:
-        raise StepError(f"max_seq_length is {arguments.max_seq_length}; it must be -1 or from 1 to {limit}")
-    return arguments.max_seq_length
+    if not 0 < asked <= limit:
+        raise StepError(f"max_seq_length is {asked}; it must be -1 or from 1 to {limit}")
+    return asked
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -33,12 +33,13 @@ def run_step(
 def parse_arguments(kind: type[Arguments], argv: Sequence[str] | None = None) -> Arguments:
     """Read `--<field> <value>` for each field of the dataclass `kind`; exits with 2 on wrong usage.
 
-    Booleans are the words "true" and "false", as in Azure ML's components.
+    A field's `_` may be written `-`. Booleans are the words "true" and "false", as in Azure ML's components.
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     hints = get_type_hints(kind)
     for field in fields(kind):  # type: ignore[arg-type]
-        parser.add_argument(f"--{field.name}", **_options(field, hints[field.name]))
+        spellings = dict.fromkeys([f"--{field.name}", f"--{field.name.replace('_', '-')}"])
+        parser.add_argument(*spellings, **_options(field, hints[field.name]))
     return kind(**vars(parser.parse_args(argv)))
 
 

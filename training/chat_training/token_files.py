@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,7 +12,6 @@ from chat_training.encoding import Example
 from chat_training.model_files import read_json
 from chat_training.steps import StepError
 
-_SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
 _INFO_FILE = "preprocess_info.json"
 
 
@@ -36,16 +34,23 @@ class PreprocessInfo:
     splits: dict[str, SplitInfo]
 
 
-def write_examples(folder: Path, split: str, examples: Iterable[Example], batch_size: int) -> None:
-    """Write a split, holding at most `batch_size` examples in memory."""
+def write_examples(
+    folder: Path, split: str, examples: Iterable[Example], batch_size: int, kind: type[Example] = Example
+) -> None:
+    """Write a split of examples of one kind, holding at most `batch_size` of them in memory."""
+    schema = pa.schema([(field.name, pa.list_(pa.int32())) for field in fields(kind)])
     remaining = iter(examples)
-    with pa.OSFile(str(_file(folder, split)), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+    with pa.OSFile(str(_file(folder, split)), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         while batch := list(islice(remaining, batch_size)):
-            writer.write_batch(_record_batch(batch))
+            columns = {name: [getattr(example, name) for example in batch] for name in schema.names}
+            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
 
 
 class TokenDataset:
-    """A split as a sequence of `{"input_ids": […], "labels": […]}`, mapped into memory from its file."""
+    """A split as a sequence of `{"input_ids": […], "labels": […]}`, mapped into memory from its file.
+
+    Rows of packed conversations have `position_ids` too.
+    """
 
     def __init__(self, folder: Path, split: str) -> None:
         file = _file(folder, split)
@@ -59,7 +64,7 @@ class TokenDataset:
         return int(self._table.num_rows)
 
     def __getitem__(self, row: int) -> dict[str, list[int]]:
-        return {name: self._table[name][row].as_py() for name in _SCHEMA.names}
+        return {name: self._table[name][row].as_py() for name in self._table.column_names}
 
     def __iter__(self) -> Iterator[dict[str, list[int]]]:
         return (self[row] for row in range(len(self)))
@@ -79,8 +84,3 @@ def read_info(folder: Path) -> PreprocessInfo:
 
 def _file(folder: Path, split: str) -> Path:
     return folder / f"{split}.arrow"
-
-
-def _record_batch(examples: list[Example]) -> Any:
-    columns = {name: [getattr(example, name) for example in examples] for name in _SCHEMA.names}
-    return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)

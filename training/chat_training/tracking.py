@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 _PARAMS_PER_REQUEST = 100
@@ -52,3 +53,8 @@ class RunLog:
         """Set a tag."""
         if self._client is not None:
             self._client.set_tag(self._run_id, key, value)
+
+    def log_artifacts(self, folder: Path, artifact_path: str) -> None:
+        """Upload a folder's files to `artifact_path` among the run's artifacts."""
+        if self._client is not None:
+            self._client.log_artifacts(self._run_id, str(folder), artifact_path)

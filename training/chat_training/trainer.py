@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,15 +56,21 @@ class PadRight:
         self._to_length = to_length
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Tensors of shape (rows, length): `input_ids`, `labels`, `attention_mask`."""
+        """Tensors of shape (rows, length): `input_ids`, `labels`, and `attention_mask`.
+
+        Packed rows have `position_ids` in place of the mask, and their padding is one more conversation.
+        """
         length = self._to_length or max(len(row["input_ids"]) for row in rows)
-        columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": [], "attention_mask": []}
+        columns: dict[str, list[list[int]]] = defaultdict(list)
         for row in rows:
             present = len(row["input_ids"])
             missing = length - present
             columns["input_ids"].append(row["input_ids"] + [self._pad_token_id] * missing)
             columns["labels"].append(row["labels"] + [IGNORED_LABEL] * missing)
-            columns["attention_mask"].append([1] * present + [0] * missing)
+            if "position_ids" in row:
+                columns["position_ids"].append([*row["position_ids"], *range(missing)])
+            else:
+                columns["attention_mask"].append([1] * present + [0] * missing)
         return {name: torch.tensor(column) for name, column in columns.items()}
 
 
@@ -117,6 +124,7 @@ def training_arguments(a: FinetuneArguments, device: Device, train_row_count: in
         full_determinism=a.enable_full_determinism,
         dataloader_num_workers=a.dataloader_num_workers,
         dataloader_pin_memory=not device.is_cpu,
+        remove_unused_columns=False,  # rows hold what the collator wants, and it must get all of it
         max_grad_norm=a.max_grad_norm,
         eval_on_start=evaluates,
         eval_strategy=a.evaluation_strategy if evaluates else "no",

@@ -27,7 +27,7 @@ def load_model(a: FinetuneArguments, device: Device) -> Any:
         dtype=frozen if a.apply_lora else torch.float32,
         ignore_mismatched_sizes=a.ignore_mismatched_sizes,
     )
-    model.config.use_cache = False  # the cache serves generation only
+    model.config.use_cache = False  # it serves generation only, and packed conversations would see each other
     if not a.apply_lora:
         return model
     if not device.is_cpu:
