@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from azureml_local.managed_identities import assigned
 from azureml_local.responses import (
     LOCATION,
     ServiceError,
@@ -60,7 +61,7 @@ async def put(service: "Service", request: Request) -> Response:
         location=body.get("location") or LOCATION,
         tags=section(body, "tags"),
         kind="Managed",
-        identity=section(body, "identity") or {"type": "SystemAssigned"},
+        identity=assigned(body, f"{workspace}/onlineEndpoints/{name}", service.identity.tenant_id),
     )
     if known is not None:
         document["systemData"]["createdAt"] = known["systemData"]["createdAt"]
@@ -80,7 +81,8 @@ async def patch(service: "Service", request: Request) -> Response:
 
     def change(document: dict[str, Any]) -> None:
         document["tags"] = section(body, "tags") or document["tags"]
-        document["identity"] = section(body, "identity") or document["identity"]
+        if body.get("identity") is not None:
+            document["identity"] = assigned(body, document["id"], service.identity.tenant_id)
         document["properties"]["provisioningState"] = "Updating"
 
     changed = service.state.update("endpoints", key, change)
