@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from chat_finetune.config import RetrainConfig
 
 if TYPE_CHECKING:
+    from chaos.runs import Runs
     from chat_finetune.platform import Platform
 
 REGISTRY = Path(__file__).parent / "registry"
@@ -78,10 +80,34 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture
+def runs(prefect_server: None, azure: None, tmp_path: Path) -> "Runs":
+    """Runs of a deployment, in processes of their own; what they printed is in `flow.log` of tmp_path."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+
+    from chaos.runs import Runs, environment_for
+
+    home = {"PREFECT_HOME": str(PREFECT_HOME.value())}
+    return Runs(environment_for(home, str(PREFECT_API_URL.value())), tmp_path / "flow.log")
+
+
+@pytest.fixture
 def platform(azure: None) -> "Platform":
     from chat_finetune.platform import connect
 
     return connect()
+
+
+@pytest.fixture
+def wait_for_job(platform: "Platform") -> Callable[..., None]:
+    """Waits until the job of that name has one of the statuses."""
+
+    def wait(name: str, *statuses: str) -> None:
+        deadline = time.monotonic() + 90
+        while (found := platform.jobs.find(name)) is None or found.status not in statuses:
+            assert time.monotonic() < deadline, f"{name}: {found}"
+            time.sleep(0.05)
+
+    return wait
 
 
 @pytest.fixture

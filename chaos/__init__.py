@@ -1,0 +1,1 @@
+"""Breaking the flow on purpose: the real flow, the real service, and one fault at a time."""

@@ -1,0 +1,51 @@
+"""Cancelling a run whose job runs, as the UI does it; and what a plain SIGTERM leaves for the retry."""
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.names import endpoint_name, job_name
+
+if TYPE_CHECKING:
+    from chaos.runs import Runs
+    from chat_finetune.platform import Platform
+
+pytestmark = [
+    pytest.mark.slow,
+    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+Config = Callable[..., RetrainConfig]
+Wait = Callable[..., None]
+
+
+def test_cancelling_cancels_the_job_and_deletes_the_endpoint(
+    runs: "Runs", platform: "Platform", make_config: Config, wait_for_job: Wait
+) -> None:
+    run = runs.create(make_config(training={"num_train_epochs": 16}))
+    process = runs.start_supervised(run)
+    wait_for_job(job_name(str(run)), "Running")
+    runs.cancel(run)
+    process.wait(120)
+    assert runs.state(run).is_cancelled()
+    assert platform.jobs.get(job_name(str(run))).status == "Canceled"
+    assert platform.endpoints.find(endpoint_name(str(run))) is None
+
+
+def test_a_plain_sigterm_leaves_the_job_to_the_retry(
+    runs: "Runs", platform: "Platform", make_config: Config, wait_for_job: Wait
+) -> None:
+    run = runs.create(make_config(training={"num_train_epochs": 16}))
+    process = runs.start(run)
+    wait_for_job(job_name(str(run)), "Running")
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert runs.state(run).is_crashed()
+    assert platform.jobs.get(job_name(str(run))).status == "Running"
+    platform.jobs.cancel(job_name(str(run)))
+    platform.endpoints.delete(endpoint_name(str(run)))
