@@ -4,6 +4,7 @@ ChatFinetuneError
 ├── TransientError            try again
 │   ├── ServiceUnavailableError
 │   ├── ThrottledError
+│   ├── BusyError
 │   └── NoCapacityError
 └── PermanentError            trying again cannot help; somebody must change something
     ├── ConfigError
@@ -22,6 +23,8 @@ ChatFinetuneError
     └── SmokeTestError
 """
 
+from chat_finetune.redaction import redact
+
 
 class ChatFinetuneError(Exception):
     """An error that an operator can act on.
@@ -34,9 +37,9 @@ class ChatFinetuneError(Exception):
     """
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message, remedy)
-        self.message = message
-        self.remedy = remedy
+        # What Azure or a library said may quote a signed URL or a header.
+        self.message, self.remedy = redact(message), redact(remedy)
+        super().__init__(self.message, self.remedy)
 
     def __str__(self) -> str:
         return f"{self.message} → {self.remedy}"
@@ -52,6 +55,10 @@ class ServiceUnavailableError(TransientError):
 
 class ThrottledError(TransientError):
     """The service answered 429."""
+
+
+class BusyError(TransientError):
+    """Another change of the same resource is under way; perhaps our own, whose answer was lost."""
 
 
 class NoCapacityError(TransientError):

@@ -16,6 +16,7 @@ from chat_finetune.platform.jobs import Jobs
 from chat_finetune.platform.models import Models
 from chat_finetune.platform.registry import Registry
 from chat_finetune.platform.runs import Runs
+from chat_finetune.redaction import keep_secrets_out_of_logs
 from chat_finetune.settings import Settings, load_settings
 from chat_finetune.tracking import Tracking
 
@@ -135,6 +136,8 @@ def connect(settings: Settings | None = None) -> Platform:
         ConfigError: no workspace is named.
         AccessError: on first use, when nobody is signed in.
     """
+    # Nobody has a token or a key before this.
+    keep_secrets_out_of_logs()
     settings = settings or load_settings()
     credential = DefaultAzureCredential(
         exclude_interactive_browser_credential=not settings.interactive,
