@@ -19,7 +19,7 @@ def assigned(body: Mapping[str, Any], owner: str, tenant_id: str) -> dict[str, A
     """The `identity` of a resource as Azure answers it: each one with its principal and, if apart, client id.
 
     Without one in the request's body it is the resource's own. Any well-formed id of a user-assigned identity
-    is taken for one that exists; its ids are the same wherever it is used. Raises ServiceError 400 for other.
+    is taken for one that exists; its ids are the same wherever it is used. Raises ServiceError 400.
     """
     given = section(body, "identity")
     words = str(given.get("type") or "SystemAssigned").replace(" ", "").split(",")

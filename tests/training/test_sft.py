@@ -137,3 +137,9 @@ def test_a_model_that_is_nowhere_is_named(arguments: SftArguments, monkeypatch: 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(StepError, match="huggingface_id nobody/nothing cannot be downloaded"):
         sft(replace(arguments, model_name_or_path="nobody/nothing"))
+
+
+def test_several_processes_are_refused(arguments: SftArguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(StepError, match="submit the job without `distribution`"):
+        sft(arguments)

@@ -19,7 +19,7 @@ from chat_training.conversations import Conversation, read_conversations
 from chat_training.convert import ConvertArguments, convert
 from chat_training.model_import import ModelImportArguments, model_import
 from chat_training.preprocess import write_splits
-from chat_training.steps import run_step
+from chat_training.steps import StepError, run_step
 from chat_training.tracking import RunLog
 
 # Azure ML uploads what a job writes there by itself.
@@ -65,8 +65,10 @@ def sft(a: SftArguments) -> None:
     """Train on `train_file`, measure on `eval_file` before, after each epoch and after, and pack the best.
 
     Raises:
-        StepError: model, data or parameters are not fit for it.
+        StepError: model, data or parameters are not fit for it, or it was started as several processes.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise StepError("sft trains in one process; submit the job without `distribution`")
     with tempfile.TemporaryDirectory() as scratch:
         base, tokens = Path(scratch) / "base", Path(scratch) / "tokens"
         trained = a.checkpoint_dir or Path(scratch) / "trained"
