@@ -15,8 +15,15 @@ from azure.core.polling import LROPoller
 from pydantic import SecretStr
 
 from chat_finetune.config import EndpointConfig, ProbeConfig
-from chat_finetune.errors import DeadlineError, EndpointError, MissingError
-from chat_finetune.platform.errors import azure_errors
+from chat_finetune.errors import (
+    BusyError,
+    DeadlineError,
+    EndpointError,
+    MissingError,
+    NoCapacityError,
+    ServiceUnavailableError,
+)
+from chat_finetune.platform.errors import azure_errors, family_of
 from chat_finetune.platform.values import plain
 from chat_finetune.refs import DeploymentStatus, EndpointStatus
 
@@ -54,7 +61,7 @@ class Endpoints:
     def create(self, name: str, *, description: str, tags: Mapping[str, str]) -> EndpointStatus:
         """Create an endpoint with key authentication. It is free as long as nothing is deployed."""
         wanted = ManagedOnlineEndpoint(name=name, description=description, auth_mode="key", tags=dict(tags))
-        with azure_errors(f"create endpoint {name}"):
+        with azure_errors(f"create endpoint {name}", conflict=BusyError):
             poller = self._client.online_endpoints.begin_create_or_update(wanted)
             _finish(poller, f"create endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
             return _endpoint(self._client.online_endpoints.get(name))
@@ -63,7 +70,7 @@ class Endpoints:
         self, name: str, traffic: Mapping[str, int], *, tags: Mapping[str, str]
     ) -> EndpointStatus:
         """Send each deployment its percentage of the requests, and add tags; the rest stays."""
-        with azure_errors(f"move traffic of endpoint {name}"):
+        with azure_errors(f"move traffic of endpoint {name}", conflict=BusyError):
             endpoint = self._client.online_endpoints.get(name)
             endpoint.traffic = dict(traffic)
             endpoint.tags = {**(endpoint.tags or {}), **tags}
@@ -74,9 +81,9 @@ class Endpoints:
     def delete(self, name: str) -> bool:
         """Delete the endpoint with all that is deployed on it; False when it was not there."""
         try:
-            with azure_errors(f"delete endpoint {name}"):
+            with azure_errors(f"delete endpoint {name}", conflict=BusyError):
                 poller = self._client.online_endpoints.begin_delete(name)
-                _finish(poller, f"delete endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
+                _finish_deleting(poller, f"delete endpoint {name}")
         except MissingError:
             return False
         return True
@@ -117,7 +124,7 @@ class Endpoints:
             ),
             tags=dict(tags),
         )
-        with azure_errors(f"deploy {name} to endpoint {endpoint}"):
+        with azure_errors(f"deploy {name} to endpoint {endpoint}", conflict=BusyError):
             poller = self._client.online_deployments.begin_create_or_update(wanted)
             _finish(poller, f"deploy {name} to endpoint {endpoint}", config.deploy_timeout_seconds)
             return _deployment(self._client.online_deployments.get(name, endpoint))
@@ -130,9 +137,9 @@ class Endpoints:
     def delete_deployment(self, endpoint: str, name: str) -> bool:
         """Delete an endpoint deployment; False when it was not there."""
         try:
-            with azure_errors(f"delete deployment {name} of endpoint {endpoint}"):
+            with azure_errors(f"delete deployment {name} of endpoint {endpoint}", conflict=BusyError):
                 poller = self._client.online_deployments.begin_delete(name, endpoint)
-                _finish(poller, f"delete deployment {name}", _ENDPOINT_TIMEOUT_SECONDS)
+                _finish_deleting(poller, f"delete deployment {name}")
         except MissingError:
             return False
         return True
@@ -144,20 +151,29 @@ class Endpoints:
 
 
 def _finish(poller: LROPoller[object], subject: str, timeout_seconds: float) -> None:
-    poller.wait(timeout_seconds)
+    try:
+        poller.wait(timeout_seconds)  # raises, too, what the operation failed with
+    except HttpResponseError as error:
+        if poller.status() not in ("Failed", "Canceled") or family_of(error) is NoCapacityError:
+            raise
+        raise EndpointError(
+            f"{subject} {poller.status().lower()}: {error.message}",
+            "Read the message and the container's log; what was served before is still served.",
+        ) from error
     if not poller.done():
         raise DeadlineError(
             f"{subject}: not done after {timeout_seconds:.0f} s.",
             "Look at the endpoint in Azure ML Studio; raise endpoint.deploy_timeout_seconds if it is slow.",
         )
+
+
+def _finish_deleting(poller: LROPoller[object], subject: str) -> None:
+    """As `_finish`; what was not deleted stays billed, and may always be deleted again."""
     try:
-        poller.result()
-    except HttpResponseError as error:
-        if poller.status() not in ("Failed", "Canceled"):
-            raise
-        raise EndpointError(
-            f"{subject} {poller.status().lower()}: {error.message}",
-            "Read the message and the container's log; what was served before is still served.",
+        _finish(poller, subject, _ENDPOINT_TIMEOUT_SECONDS)
+    except EndpointError as error:
+        raise ServiceUnavailableError(
+            error.message, "Nothing to do: it is tried again; `chat-finetune reap` finds what stays."
         ) from error
 
 

@@ -13,14 +13,17 @@ from azure.identity import CredentialUnavailableError
 
 from chat_finetune.errors import (
     AccessError,
+    BusyError,
     ChatFinetuneError,
     ConfigError,
     ConflictError,
     MissingError,
+    NoCapacityError,
     PermanentError,
     QuotaError,
     ServiceUnavailableError,
     ThrottledError,
+    TransientError,
 )
 
 _SIGN_IN = (
@@ -33,6 +36,8 @@ _REMEDIES: dict[type[ChatFinetuneError], str] = {
     AccessError: _SIGN_IN,
     ServiceUnavailableError: _WAIT,
     ThrottledError: _WAIT,
+    BusyError: _WAIT,
+    NoCapacityError: "Wait, or take another VM size or region; the call is tried again.",
     MissingError: "Check the name, and that it is in this workspace.",
     ConflictError: "Choose another name, or delete what holds this one.",
     QuotaError: "Ask for more quota in Azure ML Studio (Quota), or take a smaller VM size.",
@@ -83,6 +88,7 @@ BY_STATUS: dict[int, type[ChatFinetuneError]] = {
 BY_CODE: dict[str, type[ChatFinetuneError]] = {
     "AuthorizationFailed": AccessError,
     "OperationNotAllowed": QuotaError,
+    "OutOfCapacity": NoCapacityError,
     "OutOfQuota": QuotaError,
     "QuotaExceeded": QuotaError,
     "ResourceNotFound": MissingError,
@@ -91,6 +97,11 @@ BY_CODE: dict[str, type[ChatFinetuneError]] = {
 
 def family_of(error: BaseException) -> type[ChatFinetuneError]:
     """The error class that tells the caller what to do about an exception of the SDK or of httpx."""
+    if isinstance(error, ml.MlException):
+        # The SDK takes a request that failed while it checked an input for an input that is wrong.
+        underneath = _request_error(error)
+        if underneath is not None and issubclass(family := family_of(underneath), TransientError):
+            return family
     if isinstance(error, core.ClientAuthenticationError):
         return AccessError
     code, status = _code(error), _status(error)
@@ -107,13 +118,27 @@ def family_of(error: BaseException) -> type[ChatFinetuneError]:
 
 
 @contextmanager
-def azure_errors(subject: str) -> Iterator[None]:
-    """Turn what the SDK raises inside the block into an error of ours that names `subject`."""
+def azure_errors(subject: str, *, conflict: type[ChatFinetuneError] = ConflictError) -> Iterator[None]:
+    """Turn what the SDK raises inside the block into an error of ours that names `subject`.
+
+    Args:
+        conflict: what a conflict means there; with online endpoints it is `BusyError`, since Azure
+            answers 409 to changes of what is being changed, and 400 to names that are taken.
+    """
     try:
         yield
     except (core.AzureError, httpx.HTTPError) as error:
         family = family_of(error)
+        family = conflict if family is ConflictError else family
         raise family(f"{subject}: {_first_line(error)}", _REMEDIES[family]) from error
+
+
+def _request_error(error: BaseException) -> BaseException | None:
+    """What a request underneath the error failed with: raised while that was being handled."""
+    seen = error.__cause__ or error.__context__
+    while seen is not None and (isinstance(seen, ml.MlException) or not isinstance(seen, core.AzureError)):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 def _status(error: BaseException) -> int | None:

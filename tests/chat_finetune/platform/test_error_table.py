@@ -8,15 +8,18 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from azure.ai.ml import exceptions as ml
     from azure.core import exceptions as core
 
     from chat_finetune.platform.errors import BY_TYPE, azure_errors, family_of
 
 from chat_finetune.errors import (
     AccessError,
+    BusyError,
     ConfigError,
     ConflictError,
     MissingError,
+    NoCapacityError,
     PermanentError,
     QuotaError,
     ServiceUnavailableError,
@@ -86,3 +89,31 @@ def test_the_error_names_the_subject_and_the_services_words():
 def test_what_is_not_azures_passes():
     with pytest.raises(KeyError), azure_errors("anything"):
         raise KeyError("ours")
+
+
+def test_a_lack_of_machines_may_pass():
+    assert family_of(http_error(409, "OutOfCapacity")) is NoCapacityError
+
+
+def test_a_conflict_may_mean_that_something_is_under_way():
+    with pytest.raises(BusyError), azure_errors("deploy blue", conflict=BusyError):
+        raise http_error(409)
+    with pytest.raises(ConfigError), azure_errors("deploy blue", conflict=BusyError):
+        raise http_error(400)
+
+
+@pytest.mark.parametrize(
+    ("underneath", "family"),
+    [
+        (core.ServiceRequestError("connection reset"), ServiceUnavailableError),
+        (http_error(429), ThrottledError),
+        (http_error(404), ConfigError),
+        (ValueError("no such file"), ConfigError),
+    ],
+)
+def test_a_request_that_failed_while_the_sdk_checked_an_input_is_no_wrong_input(
+    underneath: Exception, family: type[Exception]
+):
+    refused = ml.ValidationException("Met an error", "Met an error")
+    refused.__context__ = underneath
+    assert family_of(refused) is family

@@ -1,0 +1,1 @@
+"""The matrix: the real flow on the real service, with one thing broken in each run."""
