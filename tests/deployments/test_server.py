@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -23,6 +24,14 @@ from commands.deployments import PROJECT
 
 pytestmark = pytest.mark.slow
 
+# What the nightly run and the form start from; `make_config` says the same for a run.
+_STAGE = {
+    "model": {"name": "parrot"},
+    "data": {"source": "data/ultrachat_sample", "percent": 100},
+    "job": {"max_poll_interval_seconds": 0.1},
+    "endpoint": {"instance_type": "Standard_E4s_v3"},
+    "smoke_test": {"rows": 2},
+}
 _START_SECONDS = 180
 _RUN_SECONDS = 120
 
@@ -86,9 +95,7 @@ class Stack:
 def stack(azure_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("server")
     config = folder / "stage.yaml"
-    config.write_text(
-        yaml.safe_dump({"model": {"name": "parrot"}, "endpoint": {"instance_type": "Standard_E4s_v3"}})
-    )
+    config.write_text(yaml.safe_dump(_STAGE))
     with Receiver() as receiver:
         threading.Thread(target=receiver.serve_forever, daemon=True).start()
         environment = {
@@ -96,6 +103,8 @@ def stack(azure_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
             **azure_environment,
             "CHAT_FINETUNE_CACHE_DIR": str(folder / "prepared"),
             "CHAT_FINETUNE_NOTIFY_URL": receiver.url,
+            # Else a new schedule may wait for a minute until its first runs are made.
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_INTERVAL_SECONDS": "2",
         }
         command = [
             sys.executable,
@@ -169,6 +178,24 @@ def test_the_worker_completes_a_run_that_the_form_creates(
 ) -> None:
     finished = stack.start_run(make_config())
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_the_nightly_deployment_runs_by_a_schedule(stack: Stack) -> None:
+    """Its own fires at 02:00; this one, beside it, soon. What finds the first still running is cancelled."""
+    with httpx.Client(base_url=stack.environment["PREFECT_API_URL"]) as api:
+        nightly = api.get("/deployments/name/retrain/nightly").json()
+        schedules = f"/deployments/{nightly['id']}/schedules"
+        (created,) = api.post(schedules, json=[{"schedule": {"interval": 10}}]).json()
+        ended = {
+            "deployments": {"id": {"any_": [nightly["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+        }
+        deadline = monotonic() + _RUN_SECONDS
+        while not (runs := api.post("/flow_runs/filter", json=ended).json()):
+            assert monotonic() < deadline, api.post("/flow_runs/filter", json={}).json()
+            threading.Event().wait(0.5)
+        assert api.delete(f"{schedules}/{created['id']}").is_success
+    assert (runs[0]["state"]["type"], runs[0]["auto_scheduled"]) == ("COMPLETED", True), runs[0]["state"]
 
 
 def test_a_run_that_fails_is_told_to_the_webhook(
