@@ -69,25 +69,28 @@ def azure(
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """One Prefect server for the session: it takes 20 s to start."""
+def prefect_server() -> Iterator[Path]:
+    """One Prefect server for the session, since it takes 20 s to start: the folder of its database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from prefect.testing.utilities import prefect_test_harness
 
         with prefect_test_harness(server_startup_timeout=120):
-            yield
+            from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+
+            yield Path(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).partition("///")[2]).parent
 
 
 @pytest.fixture
-def runs(prefect_server: None, azure: None, tmp_path: Path) -> "Runs":
-    """Runs of a deployment, in processes of their own; what they printed is in `flow.log` of tmp_path."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+def runs(prefect_server: Path, azure: None, tmp_path: Path) -> "Runs":
+    """Runs of a deployment, in processes of their own; all that they leave here is in tmp_path."""
+    from prefect.settings import PREFECT_API_URL
 
     from chaos.runs import Runs, environment_for
 
-    home = {"PREFECT_HOME": str(PREFECT_HOME.value())}
-    return Runs(environment_for(home, str(PREFECT_API_URL.value())), tmp_path / "flow.log")
+    folders = {"PREFECT_HOME": tmp_path / "prefect", "CHAT_FINETUNE_CACHE_DIR": tmp_path / "cache"}
+    environment = environment_for(os.environ, str(PREFECT_API_URL.value()))
+    return Runs({**environment, **{name: str(path) for name, path in folders.items()}}, tmp_path / "flow.log")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -28,14 +29,14 @@ JOBS, ENDPOINTS = 10, 40
 
 
 @pytest.fixture
-def reap(prefect_server: None, azure: None) -> Callable[[ReapConfig], ReapResult]:
+def reap(prefect_server: Path, azure: None) -> Callable[[ReapConfig], ReapResult]:
     from flows.reap import reap
 
     return reap
 
 
 @pytest.fixture
-def runs(prefect_server: None) -> dict[str, str]:
+def runs(prefect_server: Path) -> dict[str, str]:
     """Flow runs by what has become of them: their ids."""
     from prefect import flow, get_client, states
 

@@ -1,6 +1,7 @@
 """The whole flow, on a real Prefect server and Azure ML on loopback."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +34,7 @@ Run = Callable[[RetrainConfig], RetrainResult]
 
 
 @pytest.fixture
-def retrain(prefect_server: None, azure: None) -> Run:
+def retrain(prefect_server: Path, azure: None) -> Run:
     from flows.retrain import retrain
 
     return retrain
