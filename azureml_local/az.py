@@ -7,6 +7,7 @@ service, for the credentials in the environment.
 
 import argparse
 import datetime as dt
+import http.client
 import json
 import os
 import shlex
@@ -48,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             1, f"{missing.args[0]} is not set. Run your command inside: azureml-local run -- COMMAND"
         )
     except urllib.error.HTTPError as refused:
-        return _refuse(1, json.loads(refused.read())["error_description"])
-    except OSError as unreachable:
+        return _refuse(1, _reason(refused))
+    except (OSError, http.client.HTTPException, ValueError) as unreachable:
         return _refuse(1, f"azureml-local does not answer: {unreachable}")
     print(json.dumps(token, indent=2))
     return 0
@@ -76,6 +77,15 @@ def _token(environment: Mapping[str, str], tenant: str | None, resource: str) ->
         "tenant": tenant,
         "tokenType": "Bearer",
     }
+
+
+def _reason(refused: urllib.error.HTTPError) -> str:
+    """What the sign-in said; its words as they are when they are not Microsoft Entra's."""
+    said = refused.read().decode("utf-8", "replace")
+    try:
+        return str(json.loads(said)["error_description"])
+    except (ValueError, LookupError):
+        return f"azureml-local gives no token: HTTP {refused.code}: {said.strip()}"
 
 
 class _Parser(argparse.ArgumentParser):

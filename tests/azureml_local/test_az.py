@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from azureml_local import az
+from azureml_local.fault_control import FaultClient
 
 from .conftest import WORKSPACE_PATH, Instance
 
@@ -66,6 +68,26 @@ def test_a_token_is_as_the_real_command_prints_it(azure: Instance, program: Path
         1,
         True,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [
+        ({"answer": {"status": 503, "code": "ServerBusy"}}, "gives no token: HTTP 503: "),
+        ({"reset": "before"}, "azureml-local does not answer: "),
+    ],
+)
+def test_a_sign_in_that_fails_is_told(
+    azure: Instance, program: Path, then: dict[str, Any], words: str
+) -> None:
+    with FaultClient(azure.environment) as faults:
+        faults.set({"rules": [{"when": {"call": "identity.token"}, "then": then}]})
+        failed = _az(program, "account", "get-access-token", **azure.environment)
+        faults.clear()
+    assert failed.returncode == 1
+    assert words in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 @pytest.mark.parametrize(
