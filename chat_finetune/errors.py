@@ -5,6 +5,7 @@ ChatFinetuneError
 │   ├── ServiceUnavailableError
 │   ├── ThrottledError
 │   ├── BusyError
+│   ├── SignInExpiredError
 │   └── NoCapacityError
 └── PermanentError            trying again cannot help; somebody must change something
     ├── ConfigError
@@ -59,6 +60,10 @@ class ThrottledError(TransientError):
 
 class BusyError(TransientError):
     """Another change of the same resource is under way; perhaps our own, whose answer was lost."""
+
+
+class SignInExpiredError(TransientError):
+    """The service refused the token that it was given: a new one must be asked for."""
 
 
 class NoCapacityError(TransientError):

@@ -12,6 +12,7 @@ from chat_finetune.errors import (
     JobCancelledError,
     JobFailedError,
     JobInterruptedError,
+    SignInExpiredError,
     TransientError,
 )
 from chat_finetune.polling import Phase, Watch
@@ -88,21 +89,27 @@ def wait_until_ended(
     """
     watch = Watch(config, clock())
     follower = StepFollower(platform, job.name, tell)
+    answered = True
     while True:
         try:
             status = platform.jobs.get(job.name)
             if watch.see(status.status, clock()):
                 tell(f"{job.name} is {status.status}")
             follower.look()
+            if watch.phase.ended:
+                break
+            if watch.overdue_seconds(clock()) > 0:
+                platform.jobs.cancel(job.name)
+                raise _overdue(job, watch, status.status)
+            answered = True
         except TransientError as error:
             if watch.unanswered_seconds(clock()) > config.stalled_timeout_seconds:
                 raise
-            tell(f"no answer, looking again: {error.message}")
-        if watch.phase.ended:
-            break
-        if watch.overdue_seconds(clock()) > 0:
-            platform.jobs.cancel(job.name)
-            raise _overdue(job, watch, status.status)
+            if isinstance(error, SignInExpiredError):
+                platform.renew()
+            if answered:
+                tell(f"no answer, looking again: {error.message}")
+            answered = False
         sleep(watch.next_interval_seconds(clock()))
     if watch.phase is Phase.FAILED:
         raise _failed(platform, job, follower.steps)

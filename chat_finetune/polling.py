@@ -99,8 +99,8 @@ class Watch:
         return now_seconds - self.phase_started_seconds - limit_seconds(self.phase, self.config)
 
     def unanswered_seconds(self, now_seconds: float) -> float:
-        """How long the service has not said anything about the job."""
-        return now_seconds - self.answered_seconds
+        """How long the service has not said anything about the job, or its steps once it has ended."""
+        return now_seconds - (self.phase_started_seconds if self.phase.ended else self.answered_seconds)
 
     def next_interval_seconds(self, now_seconds: float) -> float:
         """When to look again: soon at first, in proportion to what has passed later, within the limit."""

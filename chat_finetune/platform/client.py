@@ -26,17 +26,32 @@ _TOKEN_SCOPE = "https://management.azure.com/.default"  # noqa: S105 - a scope, 
 class Platform:
     """One signed-in connection to a workspace; a context manager that closes what it opened."""
 
-    def __init__(self, settings: Settings, credential: DefaultAzureCredential) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._credential = credential
         self._opened = ExitStack()
-        self._opened.callback(credential.close)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def renew(self) -> None:
+        """Begin again with new clients and a new credential, which has no token yet."""
+        self._opened.close()
+        kept = {"settings": self.settings, "_opened": self._opened}
+        self.__dict__.clear()
+        self.__dict__.update(kept)
+
+    @cached_property
+    def _credential(self) -> DefaultAzureCredential:
+        credential = DefaultAzureCredential(
+            exclude_interactive_browser_credential=not self.settings.interactive,
+            exclude_powershell_credential=True,
+            exclude_developer_cli_credential=True,
+        )
+        self._opened.callback(credential.close)
+        return credential
 
     @cached_property
     def _workspace_client(self) -> MLClient:
@@ -138,10 +153,4 @@ def connect(settings: Settings | None = None) -> Platform:
     """
     # Nobody has a token or a key before this.
     keep_secrets_out_of_logs()
-    settings = settings or load_settings()
-    credential = DefaultAzureCredential(
-        exclude_interactive_browser_credential=not settings.interactive,
-        exclude_powershell_credential=True,
-        exclude_developer_cli_credential=True,
-    )
-    return Platform(settings, credential)
+    return Platform(settings or load_settings())

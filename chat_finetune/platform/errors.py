@@ -22,6 +22,7 @@ from chat_finetune.errors import (
     PermanentError,
     QuotaError,
     ServiceUnavailableError,
+    SignInExpiredError,
     ThrottledError,
     TransientError,
 )
@@ -37,6 +38,7 @@ _REMEDIES: dict[type[ChatFinetuneError], str] = {
     ServiceUnavailableError: _WAIT,
     ThrottledError: _WAIT,
     BusyError: _WAIT,
+    SignInExpiredError: f"It is tried again with a new token. Should that not help: {_SIGN_IN}",
     NoCapacityError: "Wait, or take another VM size or region; the call is tried again.",
     MissingError: "Check the name, and that it is in this workspace.",
     ConflictError: "Choose another name, or delete what holds this one.",
@@ -75,7 +77,7 @@ BY_TYPE: dict[type[BaseException], type[ChatFinetuneError]] = {
 
 BY_STATUS: dict[int, type[ChatFinetuneError]] = {
     400: ConfigError,
-    401: AccessError,
+    401: SignInExpiredError,
     403: AccessError,
     404: MissingError,
     408: ServiceUnavailableError,
@@ -97,12 +99,13 @@ BY_CODE: dict[str, type[ChatFinetuneError]] = {
 
 def family_of(error: BaseException) -> type[ChatFinetuneError]:
     """The error class that tells the caller what to do about an exception of the SDK or of httpx."""
-    if isinstance(error, ml.MlException):
-        # The SDK takes a request that failed while it checked an input for an input that is wrong.
+    if isinstance(error, ml.MlException | core.ClientAuthenticationError):
+        # The SDK takes a request that failed while it checked an input for an input that is wrong,
+        # and azure-identity one that did not get through for one that was refused.
         underneath = _request_error(error)
         if underneath is not None and issubclass(family := family_of(underneath), TransientError):
             return family
-    if isinstance(error, core.ClientAuthenticationError):
+    if isinstance(error, core.ClientAuthenticationError) and not _refuses_token(error):
         return AccessError
     code, status = _code(error), _status(error)
     if code in BY_CODE:
@@ -139,6 +142,12 @@ def _request_error(error: BaseException) -> BaseException | None:
     while seen is not None and (isinstance(seen, ml.MlException) or not isinstance(seen, core.AzureError)):
         seen = seen.__cause__ or seen.__context__
     return seen
+
+
+def _refuses_token(error: core.ClientAuthenticationError) -> bool:
+    """Whether a service refused a token, and says so in a challenge; whoever gives tokens sends none."""
+    headers = getattr(error.response, "headers", None) or {}
+    return "WWW-Authenticate" in headers
 
 
 def _status(error: BaseException) -> int | None:

@@ -24,6 +24,13 @@ class Models:
             return None
         return _ref(model), {key: str(value) for key, value in (model.tags or {}).items()}
 
+    def tags(self) -> tuple[dict[str, str], ...]:
+        """The tags of every version of every model of the workspace."""
+        with azure_errors("list of models"):
+            names = [model.name for model in self._client.models.list()]
+            found = [version for name in names for version in self._client.models.list(name)]
+            return tuple({key: str(value) for key, value in (one.tags or {}).items()} for one in found)
+
     def register(
         self, job_name: str, output: str, *, name: str, version: str, description: str, tags: dict[str, str]
     ) -> ModelRef:

@@ -13,6 +13,7 @@ from chat_finetune.errors import (
     JobFailedError,
     MissingError,
     ServiceUnavailableError,
+    SignInExpiredError,
 )
 from chat_finetune.jobs import start_or_attach, wait_until_ended
 from chat_finetune.refs import ComponentRef, JobRef, JobStatus, PipelineSpec, StepRef
@@ -55,6 +56,9 @@ class ScriptedAzure:
     submitted: list[str] = field(default_factory=list)
     present: JobStatus | None = None
     lose_answer: bool = False
+    renewals: int = 0
+    failing_cancels: int = 0
+    failing_steps: int = 0
     now_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -91,6 +95,11 @@ class ScriptedAzure:
 
     def cancel(self, name: str) -> None:
         self.cancelled.append(name)
+        if len(self.cancelled) <= self.failing_cancels:
+            raise GONE
+
+    def renew(self) -> None:
+        self.renewals += 1
 
     def sleep(self, seconds: float) -> None:
         self.now_seconds += 60.0
@@ -101,6 +110,9 @@ class ScriptedRuns:
     azure: ScriptedAzure
 
     def steps(self, job_name: str) -> tuple[StepRef, ...]:
+        if self.azure.failing_steps:
+            self.azure.failing_steps -= 1
+            raise GONE
         return self.azure.steps
 
     def error(self, run_id: str) -> str | None:
@@ -167,6 +179,37 @@ def test_an_answer_that_is_lost_is_not_a_failure():
     azure = ScriptedAzure(["Running", GONE, GONE, "Running", "Completed"])
     assert wait(azure)[-1] == "retrain-1 is Completed"
     assert azure.cancelled == []
+
+
+def test_an_outage_is_told_once():
+    azure = ScriptedAzure(["Running", GONE, GONE, GONE, "Running", GONE, "Completed"])
+    assert sum("looking again" in line for line in wait(azure)) == 2
+
+
+def test_a_token_that_expired_is_renewed_and_the_wait_goes_on():
+    expired = SignInExpiredError("refused", "sign in")
+    azure = ScriptedAzure(["Running", expired, "Running", "Completed"])
+    assert wait(azure)[-1] == "retrain-1 is Completed"
+    assert azure.renewals == 1
+
+
+def test_a_job_has_ended_only_when_its_steps_are_known():
+    done = StepRef(name="s1", display_name="finetune", status="Completed", seconds=5.0)
+    azure = ScriptedAzure(["Completed", "Completed", "Completed"], (done,), failing_steps=2)
+    assert "finetune is Completed" in wait(azure)
+
+
+def test_steps_that_nobody_tells_are_not_waited_for_without_end():
+    azure = ScriptedAzure(["Completed"] * 100, failing_steps=100)
+    with pytest.raises(ServiceUnavailableError):
+        wait(azure, JobConfig(stalled_timeout_seconds=600))
+
+
+def test_a_cancellation_that_got_no_answer_is_asked_for_again():
+    azure = ScriptedAzure(["Queued"] * 10, failing_cancels=2)
+    with pytest.raises(DeadlineError, match="stayed Queued too long"):
+        wait(azure, JobConfig(queued_timeout_seconds=180))
+    assert azure.cancelled == ["retrain-1"] * 3
 
 
 def test_a_service_that_stays_silent_is_given_up_and_the_job_left_alone():

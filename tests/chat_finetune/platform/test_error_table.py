@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from chat_finetune.errors import (
     PermanentError,
     QuotaError,
     ServiceUnavailableError,
+    SignInExpiredError,
     ThrottledError,
     TransientError,
 )
@@ -49,7 +51,7 @@ def test_every_exception_of_azure_core_is_in_the_table(kind: type[core.AzureErro
 @pytest.mark.parametrize(
     ("status", "family"),
     [
-        (400, ConfigError), (401, AccessError), (403, AccessError), (404, MissingError),
+        (400, ConfigError), (401, SignInExpiredError), (403, AccessError), (404, MissingError),
         (408, ServiceUnavailableError), (409, ConflictError), (412, ConflictError), (429, ThrottledError),
         (500, ServiceUnavailableError), (503, ServiceUnavailableError), (418, PermanentError),
     ],
@@ -117,3 +119,18 @@ def test_a_request_that_failed_while_the_sdk_checked_an_input_is_no_wrong_input(
     refused = ml.ValidationException("Met an error", "Met an error")
     refused.__context__ = underneath
     assert family_of(refused) is family
+
+
+def test_a_token_that_a_service_refuses_is_told_from_a_sign_in_that_is_refused():
+    refused = core.ClientAuthenticationError(message="AADSTS7000215: invalid client secret")
+    assert family_of(refused) is AccessError
+    refused.status_code = 401
+    assert family_of(refused) is AccessError
+    refused.response = SimpleNamespace(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    assert family_of(refused) is SignInExpiredError
+
+
+def test_a_sign_in_that_did_not_get_through_is_tried_again():
+    lost = core.ClientAuthenticationError(message="Authentication failed: connection reset")
+    lost.__cause__ = core.ServiceRequestError("connection reset")
+    assert family_of(lost) is ServiceUnavailableError
