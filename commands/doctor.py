@@ -41,11 +41,11 @@ def run_doctor(config: RetrainConfig, given: Mapping[str, Any] | None = None) ->
 
 
 def _look_at_prefect(given: Mapping[str, Any] | None) -> Iterator[Finding]:
-    from prefect.client.orchestration import get_client
-
     if configured_api_url() is None:
         yield Finding("prefect", "no Prefect server is configured", _START_SERVER)
         return
+    from prefect.client.orchestration import get_client
+
     with get_client(sync_client=True) as client:
         reached = look("prefect", lambda: _api(client))
         yield reached
