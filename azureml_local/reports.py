@@ -45,9 +45,8 @@ def timeout(step: Step) -> dict[str, Any]:
 
 
 def preemption(step: Step) -> dict[str, Any]:
-    """The error of a command whose spot node was taken back. The code is ours: Azure documents none."""
-    message = f"The node of {step.compute or 'serverless compute'} that ran the job was preempted."
-    return {"code": "NodePreempted", "message": message}
+    """The error of a command whose spot node was taken back (azure-docs issue 66288)."""
+    return {"code": "UserError", "message": f"PreemptionError: A node of {step.compute} was preempted."}
 
 
 def pipeline_failure(failures: Sequence[tuple[Step, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -207,7 +207,8 @@ def test_a_job_whose_node_is_preempted_fails_and_says_so(client: Client) -> None
         client.call("GET", f"/jobs/{name}")
         faults.clear()
     assert client.ended(name) == "Failed"
-    assert client.history(f"{name}/details")["error"]["error"]["code"] == "NodePreempted"
+    said = client.history(f"{name}/details")["error"]["error"]["message"]
+    assert said.startswith("PreemptionError: ")
     client.until(lambda: not process.is_running())
 
 
