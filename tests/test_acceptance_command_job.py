@@ -38,6 +38,7 @@ CONDA = "name: phi\ndependencies:\n  - python=3.11\n  - pip\n"
 ASK = """
 import functools
 import json
+import sys
 import time
 
 import httpx
@@ -47,6 +48,14 @@ from config import *
 
 subscription, group = AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP_NAME
 client = MLClient(AzureCliCredential(), subscription, group, AZURE_ML_WORKSPACE_NAME)
+tracking = client.workspaces.get(AZURE_ML_WORKSPACE_NAME).mlflow_tracking_uri.replace("azureml:", "https:")
+token = AzureCliCredential().get_token("https://management.azure.com/.default").token
+run = httpx.get(
+    f"{tracking}/api/2.0/mlflow/runs/get",
+    params={"run_id": sys.argv[1]},
+    headers={"Authorization": f"Bearer {token}"},
+    timeout=180,
+).raise_for_status().json()["run"]
 endpoint = client.online_endpoints.get(AZURE_ENDPOINT_NAME)
 deployment = client.online_deployments.get(AZURE_DEPLOYMENT_NAME, AZURE_ENDPOINT_NAME)
 key = client.online_endpoints.get_keys(AZURE_ENDPOINT_NAME).primary_key
@@ -58,6 +67,8 @@ while (answer := ask()).status_code == 503:  # the service has come back, its de
     time.sleep(0.5)
 print(json.dumps({
     "answer": answer.raise_for_status().json(),
+    "status": run["info"]["status"],
+    "metrics": {metric["key"]: metric["value"] for metric in run["data"]["metrics"]},
     "identities": [one.resource_id for one in endpoint.identity.user_assigned_identities],
     "traffic": endpoint.traffic,
     "variables": deployment.environment_variables,
@@ -143,10 +154,13 @@ def test_the_command_job_walkthrough_runs_to_its_end(folder: Path) -> None:
     said = _run(folder, deploy.name)  # it ends well even when it could not deploy: its log tells
     assert "ERROR - __main__" not in said
 
-    said = _run(folder, "-c", ASK)
+    said = _run(folder, "-c", ASK, job)
     shown = json.loads(next(line for line in said.splitlines() if line.startswith('{"answer"')))
     [answer] = shown["answer"]
     assert isinstance(answer, str)
+    assert shown["status"] == "FINISHED"
+    assert shown["metrics"]["eval_loss"] == pytest.approx(losses[3], abs=1e-4)
+    assert shown["metrics"]["train_rows"] > 100
     assert shown["identities"] == [IDENTITY]
     assert shown["traffic"] == {"phi-deployment": 100}
     assert shown["variables"]["UAI_CLIENT_ID"] == "00000000-0000-0000-0000-000000000002"
