@@ -33,7 +33,7 @@ _STAGE = {
     "smoke_test": {"rows": 2},
 }
 _START_SECONDS = 180
-_RUN_SECONDS = 120
+_RUN_SECONDS = 240
 
 
 class Receiver(ThreadingHTTPServer):
