@@ -8,12 +8,14 @@
 """
 
 import argparse
+import http.client
 import json
 import os
 import shutil
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -27,7 +29,15 @@ def log(kind: str, **fields: object) -> None:
             "Content-Type": "application/json",
         },
     )
-    urllib.request.urlopen(request, context=ssl.create_default_context()).close()
+    # As MLflow's own client, which does not give up within a minute.
+    for attempt in range(20):
+        try:
+            urllib.request.urlopen(request, context=ssl.create_default_context()).close()
+            return
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
+            if attempt == 19:
+                raise
+            time.sleep(min(0.1 * 2**attempt, 4))
 
 
 parser = argparse.ArgumentParser()
