@@ -106,7 +106,7 @@ def family_of(error: BaseException) -> type[ChatFinetuneError]:
         if underneath is not None and issubclass(family := family_of(underneath), TransientError):
             return family
     if isinstance(error, core.ClientAuthenticationError) and not _refuses_token(error):
-        return AccessError
+        return ServiceUnavailableError if _did_not_get_through(error) else AccessError
     code, status = _code(error), _status(error)
     if code in BY_CODE:
         return BY_CODE[code]
@@ -142,6 +142,17 @@ def _request_error(error: BaseException) -> BaseException | None:
     while seen is not None and (isinstance(seen, ml.MlException) or not isinstance(seen, core.AzureError)):
         seen = seen.__cause__ or seen.__context__
     return seen
+
+
+def _did_not_get_through(error: core.ClientAuthenticationError) -> bool:
+    """Whether a sign-in was begun, and not answered.
+
+    DefaultAzureCredential raises a new error without a cause, so that its text is all there is: what
+    Entra ID refuses has a code that begins with AADSTS (azure-identity, `_internal/decorators.py`).
+    """
+    return (
+        error.response is None and "Authentication failed:" in error.message and "AADSTS" not in error.message
+    )
 
 
 def _refuses_token(error: core.ClientAuthenticationError) -> bool:

@@ -134,3 +134,19 @@ def test_a_sign_in_that_did_not_get_through_is_tried_again():
     lost = core.ClientAuthenticationError(message="Authentication failed: connection reset")
     lost.__cause__ = core.ServiceRequestError("connection reset")
     assert family_of(lost) is ServiceUnavailableError
+
+
+@pytest.mark.parametrize(
+    ("said", "family"),
+    [
+        (
+            "EnvironmentCredential: Authentication failed: ('Unable to connect to proxy')",
+            ServiceUnavailableError,
+        ),
+        ("EnvironmentCredential: Authentication failed: AADSTS7000215: Invalid client secret", AccessError),
+        ("EnvironmentCredential: EnvironmentCredential authentication unavailable.", AccessError),
+    ],
+)
+def test_a_sign_in_that_nobody_answered_is_tried_again(said: str, family: type[Exception]) -> None:
+    # As DefaultAzureCredential raises it: without a cause (found by the killer, seed 3).
+    assert family_of(core.ClientAuthenticationError(f"DefaultAzureCredential failed.\n\t{said}")) is family
