@@ -127,6 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos.killer", description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="how many (default: 200)")
     parser.add_argument("--seed", type=int, default=1, help="who, how and when (default: 1)")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep there what the flows printed")
     told = parser.parse_args()
 
     from commands.server import prefect_server, use_api, wait_until_ready
@@ -138,6 +139,8 @@ def main() -> int:
             wait_until_ready(url)
             with use_api(url):
                 damage = run_killer(service, url, root, told.kills, told.seed)
+        if told.log is not None:
+            told.log.write_bytes((root / "flow.log").read_bytes())
         print(f"seed {told.seed}: {damage}")
         print(f"{time.monotonic() - started:.0f} s")
     return 1 if damage.violations else 0
