@@ -23,6 +23,7 @@ from chat_finetune.errors import (
     ChatFinetuneError,
     EndpointError,
     ServiceUnavailableError,
+    SignInExpiredError,
     SmokeTestError,
     ThrottledError,
 )
@@ -83,7 +84,8 @@ class Scorer:
         """Ask for the next message of a conversation.
 
         Raises:
-            AccessError: the key is not the endpoint's.
+            SignInExpiredError: the key is not, or no longer, the endpoint's.
+            AccessError: the caller may not ask.
             EndpointError: nothing answers there, or the model fails on the question.
             SmokeTestError: it answered with an error, nothing, or the question, in every dialect.
             ThrottledError, ServiceUnavailableError: it may answer later.
@@ -142,10 +144,15 @@ class Scorer:
         """What a status means (azure-ai-docs, how-to-troubleshoot-online-endpoints.md)."""
         where, status = f"Endpoint {self._scoring_uri}", response.status_code
         match status:
-            case 401 | 403:
-                return AccessError(
+            case 401:
+                return SignInExpiredError(
                     f"{where} refused the key (HTTP {status}).",
-                    "Read the endpoint's key again: it may have been regenerated, or be another endpoint's.",
+                    "The key is read again: it may have been regenerated, or be another endpoint's.",
+                )
+            case 403:
+                return AccessError(
+                    f"{where} refused the caller (HTTP {status}).",
+                    "Ask who runs the endpoint whether your network may reach it.",
                 )
             case 404:
                 return EndpointError(

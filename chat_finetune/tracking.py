@@ -7,10 +7,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from chat_finetune.errors import PermanentError, ServiceUnavailableError
 from chat_finetune.refs import MetricPoint
 
 if TYPE_CHECKING:
     from mlflow.store.tracking.rest_store import RestStore
+
+_SERVER_ERROR_STATUS = 500
 
 
 class Tracking:
@@ -26,8 +29,22 @@ class Tracking:
         self._token = token
 
     def curve(self, run_id: str, metric: str) -> tuple[MetricPoint, ...]:
-        """Every value that a run logged of a metric, by step. Empty when it logged none."""
-        history = self._store().get_metric_history(run_id, metric)
+        """Every value that a run logged of a metric, by step. Empty when it logged none.
+
+        Raises:
+            ServiceUnavailableError: MLflow did not answer, after its client's own retries, or refused the
+                token; its client tells these alike.
+            PermanentError: it refused the question.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            history = self._store().get_metric_history(run_id, metric)
+        except MlflowException as error:
+            subject = f"metric {metric} of run {run_id}: {error.message}"
+            if error.get_http_status_code() >= _SERVER_ERROR_STATUS:
+                raise ServiceUnavailableError(subject, "Nothing to do: it is asked again.") from error
+            raise PermanentError(subject, "Look at the run in Azure ML Studio.") from error
         points = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
         return tuple(MetricPoint(step=step, value=value) for step, value in sorted(points.items()))
 

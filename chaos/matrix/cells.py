@@ -21,7 +21,7 @@ KINDS: Mapping[str, tuple[dict[str, Any], int]] = {
     "reset after": ({"reset": "after"}, 1),
     "timeout": ({"delay_seconds": REQUEST_TIMEOUT_SECONDS + 0.5}, 1),
     "401": ({"expire_token": True}, 1),
-    "503 ×6": ({"answer": {"status": 503, "code": "ServerBusy"}}, 6),
+    "503 ×5": ({"answer": {"status": 503, "code": "ServerBusy"}}, 5),
 }
 # What changes something: broken each time it is sent, not only the first.
 WRITES = frozenset(
@@ -102,7 +102,9 @@ def _call_cell(variant: Variant, call: str, nth: int, kind: str) -> Cell:
     )
     if variant == "overdue":
         return Cell(f"{call} ({nth})", kind, variant, (*rules, _state_rule("Running")), ("DeadlineError",))
-    return Cell(f"{call} ({nth})", kind, variant, rules)
+    # Who refuses at the sign-in itself refuses for good.
+    refused = kind == "401" and call.startswith("identity.")
+    return Cell(f"{call} ({nth})", kind, variant, rules, ("AccessError",) if refused else ("Completed",))
 
 
 def state_cells() -> list[Cell]:

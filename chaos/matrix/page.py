@@ -17,7 +17,7 @@ served before.
 
 ✓ completed · the name of an error: the run ended with it, as it should · **✗** not as it should
 
-The number behind a call tells which of its occurrences is broken. `503 ×6` outlasts the SDK's own retries.
+The number behind a call tells which of its occurrences is broken. `503 ×5` outlasts the SDK's own retries.
 """
 
 

@@ -20,6 +20,8 @@ from chat_finetune.redaction import keep_secrets_out_of_logs
 from chat_finetune.settings import Settings, load_settings
 from chat_finetune.tracking import Tracking
 
+# azure-identity tells an outage and a refusal alike, so that an outage must be outlasted underneath it.
+_SIGN_IN_TRIES = 8
 _TOKEN_SCOPE = "https://management.azure.com/.default"  # noqa: S105 - a scope, not a secret
 
 
@@ -49,6 +51,9 @@ class Platform:
             exclude_interactive_browser_credential=not self.settings.interactive,
             exclude_powershell_credential=True,
             exclude_developer_cli_credential=True,
+            retry_total=_SIGN_IN_TRIES,
+            retry_status=_SIGN_IN_TRIES,
+            retry_read=_SIGN_IN_TRIES,
         )
         self._opened.callback(credential.close)
         return credential

@@ -88,6 +88,8 @@ BY_STATUS: dict[int, type[ChatFinetuneError]] = {
 
 # Azure's own error codes that say more than the status they come with.
 BY_CODE: dict[str, type[ChatFinetuneError]] = {
+    # Storage says this, with status 403, of a signature whose time is over.
+    "AuthenticationFailed": SignInExpiredError,
     "AuthorizationFailed": AccessError,
     "OperationNotAllowed": QuotaError,
     "OutOfCapacity": NoCapacityError,
@@ -169,7 +171,10 @@ def _status(error: BaseException) -> int | None:
 
 
 def _code(error: BaseException) -> str:
-    return str(getattr(getattr(error, "error", None), "code", None) or "")
+    told = getattr(getattr(error, "error", None), "code", None) or getattr(error, "error_code", None)
+    # An answer to HEAD has no body: storage puts the code into a header, too.
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return str(getattr(told, "value", told) or headers.get("x-ms-error-code", ""))
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ CELLS = (
     "assets.put_version[[]models] (1)/reset after",
     "workspace.list_secrets (1)/reset before",
     "jobs.get (1)/401",
-    "run_history.get_children (1)/503 ×6",
+    "run_history.get_children (1)/503 ×5",
     "identity.token (1)/500",
     "NotResponding/for a moment",
     "Queued/for good",

@@ -18,6 +18,7 @@ from chat_finetune.errors import (
     AccessError,
     EndpointError,
     ServiceUnavailableError,
+    SignInExpiredError,
     SmokeTestError,
     ThrottledError,
 )
@@ -184,8 +185,8 @@ def test_the_deployment_of_one_scorer_does_not_leak_into_the_next():
 @pytest.mark.parametrize(
     ("status", "kind", "text"),
     [
-        (401, AccessError, "refused the key"),
-        (403, AccessError, "refused the key"),
+        (401, SignInExpiredError, "refused the key"),
+        (403, AccessError, "refused the caller"),
         (404, EndpointError, "no deployment that answers"),
         (408, ServiceUnavailableError, "longer than its request timeout"),
         (413, EndpointError, "HTTP 413"),
@@ -202,7 +203,7 @@ def test_a_status_is_an_error_that_says_whether_to_try_again(status, kind, text)
 @pytest.mark.parametrize("status", [401, 408, 429, 500])
 def test_an_error_that_no_other_dialect_can_avoid_is_told_after_one_request(status):
     with served(lambda _: Reply({}, status)) as server:
-        with pytest.raises((AccessError, ServiceUnavailableError, ThrottledError)):
+        with pytest.raises((SignInExpiredError, ServiceUnavailableError, ThrottledError)):
             server.ask()
 
         assert len(server.requests) == 1
@@ -212,10 +213,10 @@ def test_a_wrong_key_is_answered_with_what_to_do_and_without_the_key():
     def refuse(request: Request) -> Reply:
         return Reply({"key": request.headers["authorization"]}, 401)
 
-    with served(refuse) as server, pytest.raises(AccessError) as error:
+    with served(refuse) as server, pytest.raises(SignInExpiredError) as error:
         server.ask(key=SecretStr("wrong-key-987"))
 
-    assert "Read the endpoint's key again" in error.value.remedy
+    assert "The key is read again" in error.value.remedy
     assert "wrong-key" not in str(error.value)
 
 

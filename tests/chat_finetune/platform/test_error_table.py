@@ -136,6 +136,13 @@ def test_a_sign_in_that_did_not_get_through_is_tried_again():
     assert family_of(lost) is ServiceUnavailableError
 
 
+def test_a_signature_of_storage_that_expired_is_no_lack_of_a_role():
+    head = http_error(403)
+    head.response = SimpleNamespace(headers={"x-ms-error-code": "AuthenticationFailed"})
+    assert family_of(head) is SignInExpiredError
+    assert family_of(http_error(403, "AuthorizationFailed")) is AccessError
+
+
 @pytest.mark.parametrize(
     ("said", "family"),
     [
