@@ -27,10 +27,19 @@ def _attempt(run: str, environment: dict[str, str], log: str) -> None:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     from prefect.flow_engine import load_flow, load_flow_run, run_flow
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_SSL_CERT_FILE,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        temporary_settings,
+    )
 
     # Prefect has read its settings when it was imported, before the fork.
-    settings = {PREFECT_API_URL: environment["PREFECT_API_URL"], PREFECT_HOME: environment["PREFECT_HOME"]}
+    settings = {
+        PREFECT_API_URL: environment["PREFECT_API_URL"],
+        PREFECT_HOME: environment["PREFECT_HOME"],
+        PREFECT_API_SSL_CERT_FILE: environment["SSL_CERT_FILE"],
+    }
     with temporary_settings(settings):
         flow_run = load_flow_run(flow_run_id=UUID(run))
         run_flow(load_flow(flow_run), flow_run=flow_run)

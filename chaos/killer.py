@@ -76,9 +76,9 @@ class Killer:
         self._random = Random(seed)  # noqa: S311 - repeatable, not secret
 
     def rampage(self, kills: int, config: RetrainConfig, platform: "Platform") -> Damage:
-        """Start runs and kill until `kills` are done; each run is brought to its end and looked at."""
+        """Start runs and kill until `kills` are done, or damage is; each run is brought to its end."""
         damage = Damage()
-        while damage.kills.total() < kills:
+        while damage.kills.total() < kills and not damage.violations:
             run = self._runs.create(config)
             damage.runs += 1
             self._bring_to_its_end(run, kills, damage)

@@ -14,8 +14,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
-# 2: a sign-in that met a service being restarted was taken for a refusal, and ended the run.
-SEEDS = (2,)
+# Both: a sign-in that met a service being restarted was taken for a refusal, and ended the run.
+SEEDS = (2, 3)
 KILLS = 6
 
 
