@@ -155,7 +155,7 @@ def operation_cells() -> list[Cell]:
         )
     )
     preempted = {"when": {"call": "jobs.get", "nth": [2, 3, 4]}, "then": {"preempt_node": True}}
-    cells.append(Cell("the job's node", "preempted", "train", (preempted,), ("JobFailedError", "Completed")))
+    cells.append(Cell("the job's node", "preempted", "train", (preempted,), ("JobInterruptedError",)))
     quota = {"when": {"call": "computes.put"}, "then": {"answer": "quota_exhausted"}}
     cells.append(Cell("computes.put (all), fresh", "quota exhausted", "fresh", (quota,), ("QuotaError",)))
     return cells
