@@ -15,5 +15,5 @@ def clean_up(run: RunRef, endpoint_name: str, *, keep_endpoint: bool) -> tuple[s
     with connect() as platform:
         deleted = clean_up_run(platform, run.flow_run_id, endpoint_name, keep_endpoint=keep_endpoint)
     for what in deleted:
-        get_run_logger().info("deleted %s", what)
+        get_run_logger().info("took down %s", what)
     return deleted

@@ -12,6 +12,6 @@ __all__ = ["Platform", "connect"]
 
 # When it is imported, azure-ai-ml gives its logger a handler that writes to the caller's terminal, and
 # tells of classes that may change one day. What goes wrong is raised.
-_sdk_logger = logging.getLogger("azure")
+_sdk_logger = logging.getLogger("azure.ai.ml")
 _sdk_logger.handlers.clear()
 _sdk_logger.setLevel(logging.ERROR)
