@@ -99,7 +99,11 @@ def show_progress(console: Console) -> Iterator[None]:
     for logger in run_loggers:
         logger.addHandler(progress)
     try:
-        with Live(progress, console=console, refresh_per_second=8) if console.is_terminal else nullcontext():
+        with (
+            Live(progress, console=console, refresh_per_second=8, redirect_stdout=False)
+            if console.is_terminal
+            else nullcontext()
+        ):
             yield
     finally:
         for logger in run_loggers:
