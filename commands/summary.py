@@ -59,7 +59,7 @@ def _cost(result: RetrainResult) -> str:
         )
         if hours
     ]
-    return ", ".join(parts) + "; for this run's times, at the prices that the workspace tells"
+    return ", ".join(parts) + "; this run's times at the workspace's prices"
 
 
 def _samples(test: SmokeTestRef) -> Table:

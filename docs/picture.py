@@ -4,6 +4,7 @@ tmux capture-pane -e -p | python docs/picture.py TITLE > docs/images/demo.svg
 """
 
 import io
+import re
 import sys
 
 from rich.console import Console
@@ -17,7 +18,8 @@ def draw(screen: str, title: str) -> str:
     console = Console(record=True, width=width, file=io.StringIO())
     for line in lines:
         console.print(line, no_wrap=True, highlight=False)
-    return console.export_svg(title=title)
+    # Without the fonts that rich would have the reader's browser fetch.
+    return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
 
 
 if __name__ == "__main__":
