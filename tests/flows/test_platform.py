@@ -33,6 +33,19 @@ def test_with_a_wrong_secret_nobody_is_signed_in(azure: None, monkeypatch: pytes
     assert "not-the-secret" not in str(raised.value)
 
 
+def test_without_any_credentials_it_says_how_to_sign_in(
+    azure: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from chat_finetune.platform import connect
+
+    for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no az, no pwsh, no azd
+    with connect() as platform, pytest.raises(AccessError) as raised:
+        platform.computes.find("anything")
+    assert "az login" in raised.value.remedy
+
+
 def test_a_model_that_the_registry_does_not_have_is_named(platform: "Platform") -> None:
     with pytest.raises(MissingError, match="no-such-model") as raised:
         platform.registry("azureml").foundation_model("no-such-model", "latest")
