@@ -13,7 +13,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server test check docs chaos clean
+.PHONY: help setup demo server test check docs chaos bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ docs: setup ## Write docs/reference again from the code
 
 chaos: setup ## Break every call of the flow, one a run (half an hour); writes docs/reference/chaos.md
 	@$(BIN)/python -m chaos.matrix $(ARGS)
+
+bench: setup ## Measure, side by side, what it takes (20 minutes); writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what was built: environment, caches, demo state
 	rm -rf $(VENV) .demo .server .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
