@@ -6,41 +6,25 @@ From these models come the run form in the Prefect UI, the command line's flags,
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, field_validator
 
-# Endpoint and deployment names: 3-32 characters (azure-ai-ml, constants/_endpoint.py).
-AzureName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$")]
-VmSize = Annotated[str, StringConstraints(pattern=r"^Standard_[A-Za-z0-9_-]+$")]
-
-
-def _number_positions(schema: dict[str, Any]) -> None:
-    """Prefect's form orders fields by `position`; ours stand in the order they are declared."""
-    for position, field in enumerate(schema.get("properties", {}).values()):
-        field["position"] = position
+from chat_finetune.groups import AzureName, Group, VmSize
+from chat_finetune.trainers import RegistryPipelineConfig, TrainerConfig
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_number_positions)
-
-
-class ModelConfig(_Group):
+class ModelConfig(Group):
     """The foundation model to start from."""
 
     name: str = Field("Phi-4", min_length=1, description="Name of the foundation model in the registry.")
     version: str = Field("latest", min_length=1, description="Version of the model, or 'latest'.")
     registry: str = Field(
-        "azureml", min_length=1, description="Azure ML registry that holds model and component."
-    )
-    component: str = Field(
-        "chat_completion_pipeline",
-        min_length=1,
-        description="Pipeline component of the registry that trains.",
+        "azureml", min_length=1, description="Azure ML registry that holds the model and the component."
     )
 
 
-class DataConfig(_Group):
+class DataConfig(Group):
     """The conversations to train and test on."""
 
     source: str = Field(
@@ -64,7 +48,7 @@ class DataConfig(_Group):
     )
 
 
-class ComputeConfig(_Group):
+class ComputeConfig(Group):
     """Where the job trains."""
 
     cluster: AzureName = Field(
@@ -86,44 +70,7 @@ class ComputeConfig(_Group):
     )
 
 
-class TrainingConfig(_Group):
-    """What the training component is told; the names are the component's own."""
-
-    precedence: Literal["model", "config"] = Field(
-        "model", description="Which wins where the model's own defaults and this group differ."
-    )
-    num_train_epochs: int = Field(3, ge=1, le=100, description="Passes over the training rows.")
-    max_steps: int = Field(-1, ge=-1, description="Optimizer steps in all; -1 leaves it to the epochs.")
-    per_device_train_batch_size: int = Field(1, ge=1, le=1024, description="Training rows per GPU and step.")
-    per_device_eval_batch_size: int = Field(1, ge=1, le=1024, description="Evaluation rows per GPU and step.")
-    gradient_accumulation_steps: int = Field(
-        1, ge=1, le=1024, description="Steps whose gradients are added up."
-    )
-    learning_rate: float = Field(5e-6, gt=0, le=1, description="Peak learning rate.")
-    lr_scheduler_type: Literal[
-        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
-    ] = Field("cosine", description="How the learning rate changes over the steps.")
-    warmup_steps: int = Field(0, ge=0, description="Steps until the learning rate reaches its peak.")
-    max_seq_length: int = Field(
-        -1, ge=-1, description="Longest training row in tokens; -1 is the model's own limit."
-    )
-    precision: Literal["16", "32"] = Field("16", description="Bits of the numbers that GPUs train with.")
-    seed: int = Field(42, ge=0, description="Seed of shuffling and initialization.")
-    apply_lora: bool = Field(True, description="Train low-rank adapters instead of all weights.")
-    lora_r: int = Field(8, ge=1, le=1024, description="Rank of the adapters.")
-    lora_alpha: int = Field(128, ge=1, le=4096, description="Scale of the adapters.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the adapters.")
-    apply_deepspeed: bool = Field(
-        True, description="Spread optimizer and weights over the GPUs with DeepSpeed."
-    )
-    deepspeed_stage: Literal["2", "3"] = Field(
-        "2", description="How much DeepSpeed spreads; 3 includes the weights."
-    )
-    logging_steps: int = Field(10, ge=1, description="Steps between two points of the loss curve.")
-    save_total_limit: int = Field(1, ge=-1, description="Checkpoints to keep; -1 keeps all of them.")
-
-
-class JobConfig(_Group):
+class JobConfig(Group):
     """How long each phase of the job may take before it is cancelled."""
 
     queued_timeout_seconds: int = Field(
@@ -152,7 +99,7 @@ class JobConfig(_Group):
     )
 
 
-class ReviewConfig(_Group):
+class ReviewConfig(Group):
     """What the tuned model must reach before it is registered."""
 
     min_improvement_percent: float = Field(
@@ -163,7 +110,7 @@ class ReviewConfig(_Group):
     )
 
 
-class ProbeConfig(_Group):
+class ProbeConfig(Group):
     """When Azure ML takes a container for alive or ready."""
 
     initial_delay_seconds: int = Field(
@@ -176,7 +123,7 @@ class ProbeConfig(_Group):
     )
 
 
-class EndpointConfig(_Group):
+class EndpointConfig(Group):
     """Where the tuned model answers."""
 
     deploy: bool = Field(
@@ -209,7 +156,7 @@ class EndpointConfig(_Group):
     )
 
 
-class SmokeTestConfig(_Group):
+class SmokeTestConfig(Group):
     """What the deployed model is asked."""
 
     rows: int = Field(3, ge=1, le=100, description="Test rows that are asked.")
@@ -220,7 +167,7 @@ class SmokeTestConfig(_Group):
     max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
 
 
-class ReapConfig(_Group):
+class ReapConfig(Group):
     """What may be removed that nobody owns any more."""
 
     dry_run: bool = Field(True, description="Only show what would be removed.")
@@ -232,17 +179,23 @@ class ReapConfig(_Group):
     )
 
 
-class RetrainConfig(_Group):
+class RetrainConfig(Group):
     """One fine-tuning run, from data to a tested endpoint."""
 
     model: ModelConfig = Field(ModelConfig(), description="The foundation model to start from.")
     data: DataConfig = Field(DataConfig(), description="The conversations to train and test on.")
     compute: ComputeConfig = Field(ComputeConfig(), description="Where the job trains.")
-    training: TrainingConfig = Field(TrainingConfig(), description="What the training component is told.")
+    trainer: TrainerConfig = Field(RegistryPipelineConfig(), description="What trains, and how.")
     job: JobConfig = Field(JobConfig(), description="How long each phase of the job may take.")
     review: ReviewConfig = Field(ReviewConfig(), description="What the tuned model must reach.")
     endpoint: EndpointConfig = Field(EndpointConfig(), description="Where the tuned model answers.")
     smoke_test: SmokeTestConfig = Field(SmokeTestConfig(), description="What the deployed model is asked.")
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _name_the_kind(cls, trainer: object) -> object:
+        """A trainer that does not say its kind is of the default's."""
+        return {"kind": RegistryPipelineConfig().kind, **trainer} if isinstance(trainer, dict) else trainer
 
 
 def config_hash(config: BaseModel) -> str:

@@ -73,8 +73,11 @@ def _workspace(platform: "Platform") -> str:
 def _registry(platform: "Platform", config: RetrainConfig) -> str:
     registry = platform.registry(config.model.registry)
     model = registry.foundation_model(config.model.name, config.model.version)
-    component = registry.component(config.model.component)
-    return f"{config.model.registry}: {model.name} {model.version}, {component.name} {component.version}"
+    found = f"{config.model.registry}: {model.name} {model.version}"
+    if config.trainer.kind == "command_job":
+        return found
+    component = registry.component(config.trainer.component)
+    return f"{found}, {component.name} {component.version}"
 
 
 def _quota(platform: "Platform", config: RetrainConfig) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chat_finetune.config import TrainingConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.literals import parse_literal
 from chat_finetune.refs import ComponentRef, FoundationModelRef, ParameterChange
+from chat_finetune.trainers import TrainerConfig
 
 Value = str | int | float
 
@@ -39,7 +39,7 @@ class ResolvedParameters:
 
 
 def resolve_parameters(
-    training: TrainingConfig, model: FoundationModelRef, component: ComponentRef
+    trainer: TrainerConfig, model: FoundationModelRef, component: ComponentRef
 ) -> ResolvedParameters:
     """The configuration and the model's own defaults, as the component takes them.
 
@@ -47,10 +47,12 @@ def resolve_parameters(
         ConfigError: the configuration has a value that the component refuses, or the model's
             defaults cannot be read.
     """
+    if trainer.kind == "command_job":
+        raise ConfigError("trainer.kind command_job cannot be submitted yet.", "Set registry_pipeline.")
     values: dict[str, Value] = {}
     changes: list[ParameterChange] = []
     title = f"{component.name} {component.version}"
-    configured = training.model_dump(mode="json", exclude={"precedence"})
+    configured = trainer.model_dump(mode="json", exclude={"kind", "component", "precedence"})
     for name, value in configured.items():
         declared = component.inputs.get(name)
         if declared is None:
@@ -60,7 +62,7 @@ def resolve_parameters(
             values[name] = _fit(value, declared)
         except ValueError as error:
             raise ConfigError(
-                f"training.{name} is {value!r}, but {title} {error}.", f"Change training.{name}."
+                f"trainer.{name} is {value!r}, but {title} {error}.", f"Change trainer.{name}."
             ) from error
 
     for name, default in _model_defaults(model).items():
@@ -80,7 +82,7 @@ def resolve_parameters(
             continue
         if value == kept:
             continue
-        if kept is not None and training.precedence == "config":
+        if kept is not None and trainer.precedence == "config":
             changes.append(
                 _change(name, kept, kept, f"the model's {value!r} overridden by the configuration")
             )

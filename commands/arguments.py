@@ -1,16 +1,18 @@
 """The command line's flags, made from the config models."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chat_finetune.config import ReapConfig, RetrainConfig
 from chat_finetune.errors import ConfigError
+from chat_finetune.trainers import TRAINERS, RegistryPipelineConfig
 
 
 class _Arguments(BaseSettings):
@@ -59,8 +61,18 @@ def parse_reap_config(arguments: Sequence[str]) -> ReapConfig:
         raise ConfigError(*explain(error, "reap")) from error
 
 
+def print_retrain_help(arguments: Sequence[str]) -> None:
+    """Print every flag of the kind of trainer that the arguments name, and leave."""
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--trainer.kind", dest="kind", choices=TRAINERS, default=RegistryPipelineConfig().kind)
+    kind = TRAINERS[asked.parse_known_args(arguments)[0].kind]
+    field = Field(kind(), description=RetrainConfig.model_fields["trainer"].description)
+    with_flags_of_kind = create_model("Arguments", __base__=_RetrainArguments, trainer=(kind, field))
+    with_flags_of_kind(_cli_parse_args=["--help"])
+
+
 def parse_retrain_config(arguments: Sequence[str], file: Path | None = None) -> RetrainConfig:
-    """A config from a file, with flags on top. `--help` prints every flag and leaves.
+    """A config from a file, with flags on top.
 
     Raises:
         ConfigError: the file or a flag holds something else than a config does.
@@ -91,11 +103,15 @@ def read_config_file(file: Path) -> dict[str, Any]:
 
 def explain(error: ValidationError, command: str = "retrain") -> tuple[str, str]:
     """What is wrong with which field, a line each; and what to do."""
-    lines = [
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, not {item['input']!r}"
-        for item in error.errors()
-    ]
+    lines = [f"{_dotted(item['loc'])}: {item['msg']}, not {item['input']!r}" for item in error.errors()]
     return "\n".join(lines), f"`chat-finetune {command} --help` lists every field with its bounds."
+
+
+def _dotted(place: tuple[int | str, ...]) -> str:
+    """A field's name as it is written; pydantic puts the kind of a trainer between its parts."""
+    if place[:1] == ("trainer",):
+        place = tuple(part for part in place if part not in TRAINERS)
+    return ".".join(map(str, place))
 
 
 def example() -> str:

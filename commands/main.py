@@ -37,9 +37,11 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
             schema = json.dumps(RetrainConfig.model_json_schema(), indent=2)
             print(schema if known.what == "schema" else example())
         case "retrain":
-            from commands.arguments import parse_retrain_config
+            from commands.arguments import parse_retrain_config, print_retrain_help
 
-            config = parse_retrain_config(["--help"] if known.help else rest, known.config)
+            if known.help:
+                print_retrain_help(rest)
+            config = parse_retrain_config(rest, known.config)
             from commands.retrain import run_retrain
 
             run_retrain(config, as_json=known.json)
@@ -92,7 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print only the result's record on stdout")
 
     retrain = commands.add_parser(
-        "retrain", help="fine-tune a model; --help lists every knob", add_help=False, allow_abbrev=False
+        "retrain",
+        help="fine-tune a model; --help lists every knob, of a command job with --trainer.kind command_job",
+        add_help=False,
+        allow_abbrev=False,
     )
     retrain.add_argument("-h", "--help", action="store_true")
     retrain.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON file with a config")

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from chat_finetune.config import RetrainConfig
+from chat_finetune.trainers import TRAINERS
 
 CONFIG_PAGE = Path(__file__).parent / "reference" / "config.md"
 
@@ -16,7 +17,7 @@ _HEAD = """\
 Every knob of a retrain run. The same names are the fields of the form in the Prefect UI, the flags of
 `chat-finetune retrain` (`--model.name Phi-4`; `--endpoint.keep` and `--no-endpoint.keep` for a boolean), and
 the keys of a YAML or JSON file for its `--config`. All of them are checked by the same declarations, in
-`chat_finetune/config.py`, from which `make docs` writes this page.
+`chat_finetune/config.py` and `chat_finetune/trainers.py`, from which `make docs` writes this page.
 """
 _TABLE_HEAD = "| field | type | default | allowed | |\n|---|---|---|---|---|"
 _BOUNDS = {
@@ -50,20 +51,28 @@ def defaults(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]
 
 def config_page() -> str:
     """The whole page, as Markdown."""
-    values = dict(defaults(RetrainConfig()))
-    rows = dict(leaves(RetrainConfig))
     parts = [_HEAD]
-    for group, field in RetrainConfig.model_fields.items():
-        table = [_row(name, rows[name], values[name]) for name in rows if name.startswith(f"{group}.")]
-        parts.append("\n".join([f"## {group}\n\n{field.description}\n", _TABLE_HEAD, *table, ""]))
+    for name, field in RetrainConfig.model_fields.items():
+        if name == "trainer":
+            parts.append(f"## trainer\n\n{field.description} Each kind has fields of its own.\n")
+            parts += [_section(f"### {kind}", name, config()) for kind, config in TRAINERS.items()]
+        else:
+            parts.append(_section(f"## {name}\n\n{field.description}", name, field.get_default()))
     return "\n".join(parts)
+
+
+def _section(heading: str, prefix: str, group: BaseModel) -> str:
+    rows, values = dict(leaves(type(group), f"{prefix}.")), dict(defaults(group, f"{prefix}."))
+    table = [_row(name, rows[name], values[name]) for name in rows]
+    return "\n".join([f"{heading}\n", _TABLE_HEAD, *table, ""])
 
 
 def _row(name: str, schema: Mapping[str, Any], default: object) -> str:
     # A field that may be empty is `anyOf` its type and null.
     variants = [item for item in schema.get("anyOf", [schema]) if item.get("type") != "null"]
     typed = variants[0]
-    allowed = [f"`{item}`" for item in typed.get("enum", ())]
+    choices = [typed["const"]] if "const" in typed else typed.get("enum", ())
+    allowed = [f"`{item}`" for item in choices]
     allowed += [text.format(_cell(typed[key])) for key, text in _BOUNDS.items() if key in typed]
     shown = "" if default is None else f"`{_cell(default)}`"
     cells = (f"`{name}`", typed["type"], shown, ", ".join(allowed), schema["description"])

@@ -75,8 +75,8 @@ def _train_and_try(
 ) -> RetrainResult:
     downloading = download_data.submit(config.data, cache_dir())
     in_background.append(downloading)
-    model, component = look_up_model(config.model)
-    parameters = resolve_parameters(config.training, model, component)
+    model, component = look_up_model(config.model, config.trainer)
+    parameters = resolve_parameters(config.trainer, model, component)
     compute = validate_compute(config, run, model)
     dataset = downloading.result()
 

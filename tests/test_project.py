@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from chat_finetune.config import RetrainConfig
+from chat_finetune.trainers import TRAINERS
 from docs.generate import CONFIG_PAGE, config_page
 
 ROOT = Path(__file__).parents[1]
@@ -208,7 +209,13 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type
             yield from fields(field.annotation, f"{prefix}{name}.")
 
 
-FIELDS = [pytest.param(model, name, id=path) for path, model, name in fields(RetrainConfig)]
+FIELDS = [
+    pytest.param(model, name, id=path)
+    for path, model, name in (
+        *fields(RetrainConfig),
+        *(field for kind, trainer in TRAINERS.items() for field in fields(trainer, f"{kind}.")),
+    )
+]
 
 
 @pytest.mark.parametrize(("model", "name"), FIELDS)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from chat_finetune.config import TrainingConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.parameters import display_name, resolve_parameters
 from chat_finetune.refs import ComponentRef, FoundationModelRef
+from chat_finetune.trainers import RegistryPipelineConfig
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "golden" / "chat_completion_pipeline_0.0.82.json").read_text()
@@ -43,7 +43,9 @@ def a_model(defaults=None):
 
 
 def resolve(defaults=None, component=None, **training):
-    return resolve_parameters(TrainingConfig(**training), a_model(defaults), component or a_component())
+    return resolve_parameters(
+        RegistryPipelineConfig(**training), a_model(defaults), component or a_component()
+    )
 
 
 def change(resolved, name):
@@ -54,7 +56,11 @@ def test_without_defaults_the_component_gets_the_whole_recipe_and_nothing_change
     resolved = resolve()
 
     assert resolved.changes == ()
-    assert set(resolved.values) == set(TrainingConfig.model_fields) - {"precedence"}
+    assert set(resolved.values) == set(RegistryPipelineConfig.model_fields) - {
+        "kind",
+        "component",
+        "precedence",
+    }
     assert resolved.values["apply_lora"] == "true"
     assert resolved.values["learning_rate"] == 5e-6
     assert resolve(apply_lora=False).values["apply_lora"] == "false"
@@ -139,7 +145,7 @@ def test_a_configured_value_that_the_component_refuses_is_an_error_that_names_bo
         resolve(component=component)
 
     assert error.value.message == (
-        "training.lr_scheduler_type is 'cosine', "
+        "trainer.lr_scheduler_type is 'cosine', "
         "but chat_completion_pipeline 0.0.82 takes one of linear, constant."
     )
 

@@ -8,6 +8,7 @@ import yaml
 
 from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ConfigError
+from chat_finetune.trainers import CommandJobConfig, RegistryPipelineConfig
 from commands.arguments import example, parse_retrain_config
 from commands.main import main
 
@@ -20,10 +21,27 @@ def test_without_anything_it_is_the_defaults():
 
 def test_a_flag_comes_before_the_file_and_the_file_before_the_default(tmp_path: Path):
     file = tmp_path / "config.yaml"
-    file.write_text("training: {learning_rate: 1e-4, seed: 1}\nmodel: {name: Phi-3}\n")
-    config = parse_retrain_config(["--training.seed", "2", "--no-training.apply_lora"], file)
-    assert (config.training.learning_rate, config.training.seed, config.model.name) == (1e-4, 2, "Phi-3")
-    assert config.training.apply_lora is False
+    file.write_text("trainer: {learning_rate: 1e-4, seed: 1}\nmodel: {name: Phi-3}\n")
+    config = parse_retrain_config(["--trainer.seed", "2", "--no-trainer.apply_lora"], file)
+    assert config.trainer == RegistryPipelineConfig(learning_rate=1e-4, seed=2, apply_lora=False)
+    assert config.model.name == "Phi-3"
+
+
+def test_each_kind_of_trainer_has_flags_and_help_of_its_own(capsys: pytest.CaptureFixture[str]):
+    config = parse_retrain_config(["--trainer.kind", "command_job", "--trainer.method", "lora"])
+    assert config.trainer == CommandJobConfig(method="lora")
+    assert main(["retrain", "--trainer.method", "lora"]) == 2
+    assert "trainer.method: Extra inputs are not permitted" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["retrain", "--trainer.kind", "command_job", "--help"])
+    told = capsys.readouterr().out
+    assert "--trainer.method" in told
+    assert "--trainer.precedence" not in told
+
+
+def test_a_trainer_that_names_no_kind_is_the_registry_pipeline():
+    config = RetrainConfig.model_validate({"trainer": {"seed": 3}})
+    assert config.trainer == RegistryPipelineConfig(seed=3)
 
 
 def test_a_flag_reaches_a_group_in_a_group():
@@ -34,7 +52,7 @@ def test_a_flag_reaches_a_group_in_a_group():
 
 def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MODEL", '{"name": "other"}')
-    monkeypatch.setenv("TRAINING.SEED", "9")
+    monkeypatch.setenv("TRAINER.SEED", "9")
     assert parse_retrain_config([]) == RetrainConfig()
 
 
@@ -54,8 +72,8 @@ def test_the_demo_is_a_config_that_names_what_there_is():
     ("flags", "message"),
     [
         (
-            ["--training.learning_rate", "7"],
-            "training.learning_rate: Input should be less than or equal to 1",
+            ["--trainer.learning_rate", "7"],
+            "trainer.learning_rate: Input should be less than or equal to 1",
         ),
         (["--data.rows", "many"], "data.rows: Input should be a valid integer"),
         (["--endpoint.name", "x"], "endpoint.name: String should match pattern"),
@@ -70,7 +88,7 @@ def test_a_value_out_of_bounds_is_named(flags: list[str], message: str, capsys: 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("training: {speed: 1}", "speed"), ("- a list", "does not hold fields"), ("a: b: c", "cannot be read")],
+    [("trainer: {speed: 1}", "speed"), ("- a list", "does not hold fields"), ("a: b: c", "cannot be read")],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str, message: str):
     file = tmp_path / "config.yaml"
@@ -86,9 +104,9 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path):
 
 def test_a_flag_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended:
-        main(["retrain", "--training.learning_rat", "1e-4"])
+        main(["retrain", "--trainer.learning_rat", "1e-4"])
     assert ended.value.code == 2
-    assert "unrecognized arguments: --training.learning_rat" in capsys.readouterr().err
+    assert "unrecognized arguments: --trainer.learning_rat" in capsys.readouterr().err
 
 
 def test_the_schema_is_json_with_every_group(capsys: pytest.CaptureFixture[str]):

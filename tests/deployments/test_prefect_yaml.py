@@ -151,5 +151,7 @@ def test_the_form_explains_and_bounds_every_field() -> None:
             for variant in field.get("anyOf", [field]):
                 if variant.get("type") in {"integer", "number"}:
                     assert {"minimum", "exclusiveMinimum"} & variant.keys(), where
-    optimizer = definitions["TrainingConfig"]["properties"]["lr_scheduler_type"]
+    optimizer = definitions["RegistryPipelineConfig"]["properties"]["lr_scheduler_type"]
     assert "cosine" in optimizer["enum"], "a drop-down"
+    trainers = [choice["$ref"].rpartition("/")[2] for choice in groups["trainer"]["anyOf"]]
+    assert [definitions[name]["title"] for name in trainers] == ["Registry pipeline", "Command job"]

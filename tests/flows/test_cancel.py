@@ -27,7 +27,7 @@ Wait = Callable[..., None]
 def test_cancelling_cancels_the_job_and_deletes_the_endpoint(
     runs: "Runs", platform: "Platform", make_config: Config, wait_for_job: Wait
 ) -> None:
-    run = runs.create(make_config(training={"num_train_epochs": 16}))
+    run = runs.create(make_config(trainer={"num_train_epochs": 16}))
     process = runs.start_supervised(run)
     wait_for_job(job_name(str(run)), "Running")
     runs.cancel(run)
@@ -40,7 +40,7 @@ def test_cancelling_cancels_the_job_and_deletes_the_endpoint(
 def test_a_plain_sigterm_leaves_the_job_to_the_retry(
     runs: "Runs", platform: "Platform", make_config: Config, wait_for_job: Wait
 ) -> None:
-    run = runs.create(make_config(training={"num_train_epochs": 16}))
+    run = runs.create(make_config(trainer={"num_train_epochs": 16}))
     process = runs.start(run)
     wait_for_job(job_name(str(run)), "Running")
     process.send_signal(signal.SIGTERM)

@@ -35,7 +35,7 @@ def jobs_of(platform: "Platform", run: str) -> dict[str, str]:
 def test_after_a_kill_the_running_job_is_found_again_and_finished_steps_are_not_repeated(
     runs: "Runs", platform: "Platform", make_config: Config, wait_for_job: Wait, tmp_path: Path
 ) -> None:
-    run = runs.create(make_config(training={"num_train_epochs": 15}))
+    run = runs.create(make_config(trainer={"num_train_epochs": 15}))
     name = job_name(str(run))
     process = runs.start(run)
     wait_for_job(name, "Running")

@@ -81,7 +81,7 @@ def test_a_failed_step_is_named_with_the_end_of_its_log(
 ) -> None:
     before = _endpoints(platform)
     with pytest.raises(JobFailedError, match=r"chat_completion_finetune(.|\n)*CUDA out of memory"):
-        retrain(make_config(training={"num_train_epochs": 13}))
+        retrain(make_config(trainer={"num_train_epochs": 13}))
     assert _endpoints(platform) == before
 
 
@@ -90,7 +90,7 @@ def test_a_model_that_is_not_better_is_not_registered(
 ) -> None:
     before = _endpoints(platform)
     with pytest.raises(NotBetterError, match=r"3\.000 → 3\.500"):
-        retrain(make_config(training={"num_train_epochs": 14}))
+        retrain(make_config(trainer={"num_train_epochs": 14}))
     assert _endpoints(platform) == before
 
 
@@ -99,7 +99,7 @@ def test_a_model_that_says_nothing_fails_the_smoke_test_and_is_taken_down(
 ) -> None:
     before = _endpoints(platform)
     with pytest.raises(SmokeTestError, match="it is empty"):
-        retrain(make_config(training={"seed": 13}))
+        retrain(make_config(trainer={"seed": 13}))
     assert _endpoints(platform) == before
 
 
@@ -121,7 +121,7 @@ def test_the_better_model_replaces_the_one_that_served_and_a_bad_one_does_not(
         assert second.deleted == (f"deployment {first.smoke_test.deployment} of endpoint always-here",)
 
         with pytest.raises(SmokeTestError):
-            retrain(make_config(endpoint=kept, training={"seed": 13}))
+            retrain(make_config(endpoint=kept, trainer={"seed": 13}))
         still = platform.endpoints.find("always-here")
         assert still is not None
         assert still.traffic[second.smoke_test.deployment] == 100
