@@ -19,3 +19,9 @@ class Group(BaseModel):
     """Frozen; a field that it does not have is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_number_positions)
+
+
+def as_any_of(schema: dict[str, Any]) -> None:
+    """Prefect's form draws `anyOf` as a choice, and its server accepts a group that names no kind."""
+    schema["anyOf"] = schema.pop("oneOf")
+    del schema["discriminator"]  # its references lead nowhere once Prefect has renamed the definitions

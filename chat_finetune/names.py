@@ -1,6 +1,6 @@
 """Names of Azure ML resources: valid whatever the input, and the same for the same run.
 
-Limits: endpoint and deployment 3-32 characters, a letter first, a letter or digit last, hyphens
+Limits: endpoint, deployment and compute 3-32 characters, a letter first, a letter or digit last, hyphens
 between (azure-ai-ml, `constants/_endpoint.py`); run id at most 256 (azure-ai-docs,
 `resource-limits-capacity.md`). An endpoint's name is unique in its region, over all subscriptions.
 """
@@ -10,6 +10,7 @@ import re
 from datetime import datetime
 
 _MAX_MODEL_NAME_CHARS = 255
+_MAX_COMPUTE_NAME_CHARS = 32
 
 
 def job_name(flow_run_id: str, attempt: int = 1) -> str:
@@ -19,6 +20,23 @@ def job_name(flow_run_id: str, attempt: int = 1) -> str:
     """
     name = f"retrain-{_digest(flow_run_id)}"
     return name if attempt == 1 else f"{name}-{attempt}"
+
+
+def trial_job_name(flow_run_id: str, trial: int) -> str:
+    """The job of a trial of a sweep."""
+    return f"{sweep_name(flow_run_id)}-{trial}"
+
+
+def sweep_name(flow_run_id: str) -> str:
+    """The experiment that a sweep's jobs are in, and the tag that they alone carry."""
+    return f"sweep-{_digest(flow_run_id)}"
+
+
+def sized_cluster_name(cluster: str, vm_size: str) -> str:
+    """The cluster beside `cluster` for another VM size: `gpu-cluster-nc24ads-a100-v4`."""
+    size = re.sub(r"[^a-z0-9]+", "-", vm_size.lower().removeprefix("standard_")).strip("-")
+    size = size[: _MAX_COMPUTE_NAME_CHARS - 3]
+    return f"{cluster[: _MAX_COMPUTE_NAME_CHARS - 1 - len(size)].rstrip('-')}-{size}".rstrip("-")
 
 
 def endpoint_name(flow_run_id: str) -> str:

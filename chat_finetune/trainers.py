@@ -1,10 +1,10 @@
 """The two ways to train, each with the knobs that only it has."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from chat_finetune.groups import Group
+from chat_finetune.groups import Group, as_any_of
 
 LrScheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -98,14 +98,8 @@ class CommandJobConfig(Group):
     logging_steps: int = Field(20, ge=1, description="Steps between two points of the loss curve.")
 
 
-def _as_any_of(schema: dict[str, Any]) -> None:
-    """Prefect's form draws `anyOf` as a choice, and its server accepts a group that names no kind."""
-    schema["anyOf"] = schema.pop("oneOf")
-    del schema["discriminator"]  # its references lead nowhere once Prefect has renamed the definitions
-
-
 TrainerConfig = Annotated[
-    RegistryPipelineConfig | CommandJobConfig, Field(discriminator="kind", json_schema_extra=_as_any_of)
+    RegistryPipelineConfig | CommandJobConfig, Field(discriminator="kind", json_schema_extra=as_any_of)
 ]
 TRAINERS: dict[str, type[RegistryPipelineConfig] | type[CommandJobConfig]] = {
     "registry_pipeline": RegistryPipelineConfig,

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from chat_finetune.config import RetrainConfig
+from chat_finetune.sweep_config import SEARCHES, SweepConfig
 from chat_finetune.trainers import TRAINERS
 from docs.generate import CONFIG_PAGE, config_page
 
@@ -213,6 +214,8 @@ FIELDS = [
     pytest.param(model, name, id=path)
     for path, model, name in (
         *fields(RetrainConfig),
+        *fields(SweepConfig, "sweep."),
+        *(field for kind, search in SEARCHES.items() for field in fields(search, f"{kind}.")),
         *(field for kind, trainer in TRAINERS.items() for field in fields(trainer, f"{kind}.")),
     )
 ]
