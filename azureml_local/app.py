@@ -24,6 +24,7 @@ from azureml_local.registry import Registry
 from azureml_local.responses import ServiceError, error_response
 from azureml_local.runs import Runs
 from azureml_local.serving import Serving
+from azureml_local.sizes import Quota
 from azureml_local.staging import Places
 from azureml_local.tracking import Tracking
 from azureml_local.urls import ARM, CONTROL, ROUTES, Route, Router
@@ -46,6 +47,7 @@ class Service:
     blobs: Blobs
     registry: Registry
     as_of: dt.date
+    quota: Quota
     temporary: bool
     environment: dict[str, str]
     runs: Runs
@@ -66,6 +68,7 @@ class Service:
         pace: Pace,
         as_of: dt.date,
         temporary: bool,
+        quota: Quota,
         faults: Plan | None = None,
     ) -> "Service":
         state = State(root)
@@ -81,6 +84,7 @@ class Service:
             blobs=blobs,
             registry=registry,
             as_of=as_of,
+            quota=quota,
             temporary=temporary,
             environment=environment,
             runs=runs,

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.responses import LOCATION, listing
-from azureml_local.sizes import Size, quota, sizes
+from azureml_local.sizes import Size, sizes
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -56,7 +56,7 @@ def _usage(service: "Service", request: Request, family: str) -> dict[str, Any]:
         "amlWorkspaceLocation": LOCATION,
         "unit": "Count",
         "currentValue": in_use,
-        "limit": quota().low_priority if family == _LOW_PRIORITY else quota().limit(family),
+        "limit": service.quota.low_priority if family == _LOW_PRIORITY else service.quota.limit(family),
         "name": {"value": family, "localizedValue": family},
     }
 

@@ -23,6 +23,7 @@ from azureml_local.fault_control import FaultClient
 from azureml_local.faults import FaultPlanError, parse_plan, read_document
 from azureml_local.instance import Settings, facts, is_running, running
 from azureml_local.lifecycle import Pace
+from azureml_local.sizes import quota
 from azureml_local.status import report, supervised
 
 _REGISTRY = Path(__file__).parent.parent / "registry"
@@ -176,6 +177,7 @@ def _settings(parsed: argparse.Namespace) -> Iterator[Settings]:
             as_of=parsed.as_of,
             temporary=temporary,
             allow_internet=parsed.allow_internet,
+            quota=quota(parsed.quota),
             faults=None if parsed.faults is None else parse_plan(read_document(parsed.faults)),
         )
     finally:
@@ -276,6 +278,9 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         default=Pace(),
         metavar="fast|azure|SECONDS",
         help="how long operations take: no time, as documented, or so many seconds each (default: fast)",
+    )
+    command.add_argument(
+        "--quota", type=int, metavar="VCPUS", help="vCPUs of every VM family (default: as in sizes.toml)"
     )
     command.add_argument("--allow-internet", action="store_true", help="let the proxy through to other names")
     command.add_argument("--faults", type=Path, metavar="FILE", help="misbehave by this plan (YAML or JSON)")

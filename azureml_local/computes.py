@@ -19,7 +19,7 @@ from azureml_local.responses import (
     utc_now,
     workspace_id,
 )
-from azureml_local.sizes import Size, quota, sizes
+from azureml_local.sizes import Size, sizes
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -84,7 +84,7 @@ async def patch(service: "Service", request: Request) -> Response:
         body, "properties", "scaleSettings"
     )
     merged = {**known["properties"]["properties"], "scaleSettings": _scale({"scaleSettings": scale})}
-    _check_quota(sizes()[merged["vmSize"].lower()], merged)
+    _check_quota(service, sizes()[merged["vmSize"].lower()], merged)
 
     def change(document: dict[str, Any]) -> None:
         document["properties"]["properties"]["scaleSettings"] = merged["scaleSettings"]
@@ -166,7 +166,7 @@ def _checked(service: "Service", name: str, body: dict[str, Any]) -> dict[str, A
             f"vmPriority {settings['vmPriority']!r} is not Dedicated or LowPriority.",
         )
     settings["vmSize"] = size.name
-    _check_quota(size, settings)
+    _check_quota(service, size, settings)
     return settings
 
 
@@ -188,9 +188,9 @@ def _scale(settings: dict[str, Any]) -> dict[str, Any]:
     return scale
 
 
-def _check_quota(size: Size, settings: dict[str, Any]) -> None:
+def _check_quota(service: "Service", size: Size, settings: dict[str, Any]) -> None:
     low_priority = str(settings.get("vmPriority")).lower() == "lowpriority"
-    limit = quota().low_priority if low_priority else quota().limit(size.family)
+    limit = service.quota.low_priority if low_priority else service.quota.limit(size.family)
     requested = size.vcpu_count * settings["scaleSettings"]["maxNodeCount"]
     if requested > limit:
         family = "low-priority" if low_priority else size.family

@@ -22,7 +22,7 @@ from azureml_local.responses import (
     utc_now,
 )
 from azureml_local.serving import Limits
-from azureml_local.sizes import Size, quota, sizes
+from azureml_local.sizes import Size, sizes
 
 if TYPE_CHECKING:
     from azureml_local.app import Service
@@ -223,7 +223,7 @@ def _check_quota(service: "Service", key: str, size: Size, capacity: int) -> Non
         other_size = sizes()[document["properties"]["instanceType"].lower()]
         if other != key and other_size.family == size.family:
             used += _cores(other_size, document["sku"]["capacity"])
-    needed, limit = _cores(size, capacity), quota().limit(size.family)
+    needed, limit = _cores(size, capacity), service.quota.limit(size.family)
     if used + needed > limit:
         message = (
             f"Not enough quota available for {size.name}. Current usage/limit: {used:g}/{limit}. Additional"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from azureml_local import reports, staging, supervisor
+from azureml_local.declared import perform
 from azureml_local.identity import Identity
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
@@ -136,6 +137,8 @@ class Executor:
             return status
         if step.type == "pipeline":
             return await self._run_pipeline(step)
+        if step.declared is not None:
+            return await self._run_declared(step, step.declared)
         return await self._run_command(step)
 
     async def _run_command(self, step: Step) -> Status:
@@ -160,6 +163,19 @@ class Executor:
         if record is None or record["exit_code"] != 0:
             failure = reports.command_failure(self._places.blobs, step, record)
             return self._finish(step, Status.FAILED, failure)
+        self._runs.publish(step)
+        return self._finish(step, Status.COMPLETED)
+
+    async def _run_declared(self, step: Step, work: Mapping[str, Any]) -> Status:
+        async with self._nodes.lease(step.compute, step.instance_count) as lease:
+            if not lease.is_granted:
+                self._runs.advance(step.name, Status.QUEUED)
+                try:
+                    await lease.granted()
+                except ServiceError as error:
+                    return self._finish(step, Status.FAILED, {"code": error.code, "message": error.message})
+            self._runs.advance(step.name, Status.RUNNING)
+            await perform(work, self._runs.get(step.name) or {}, self._tracking)
         self._runs.publish(step)
         return self._finish(step, Status.COMPLETED)
 
@@ -276,7 +292,8 @@ class Executor:
     def _tree(self, name: str) -> list[Step]:
         """The job and everything below it, parents before children."""
         found: dict[str, Step] = {}
-        for key, document in self._state.all("steps"):
+        root = (self._state.get("steps", name) or {}).get("root", name)
+        for key, document in self._state.having("steps", "root", root):
             if key == name or document["parent"] in found:
                 found[key] = Step.load(document)
         return list(found.values())

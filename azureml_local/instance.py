@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from azureml_local.fault_effects import ABORT
 from azureml_local.faults import Plan
 from azureml_local.lifecycle import Pace
 from azureml_local.proxy import Proxy
+from azureml_local.sizes import Quota, quota
 from azureml_local.tls import certificates
 
 SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"
@@ -41,6 +42,7 @@ class Settings:
     as_of: dt.date
     temporary: bool
     allow_internet: bool
+    quota: Quota = field(default_factory=quota)
     faults: Plan | None = None
 
 
@@ -88,6 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         environment,
         pace=settings.pace,
         as_of=settings.as_of,
+        quota=settings.quota,
         temporary=settings.temporary,
         faults=settings.faults,
     )

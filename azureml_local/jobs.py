@@ -1,6 +1,8 @@
 """Jobs: submitted once, checked as Azure checks, shown with what their runs have become."""
 
+import itertools
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from azureml_local import submission
 from azureml_local.responses import (
+    ARM,
     ServiceError,
     accepted,
     json_body,
@@ -22,6 +25,8 @@ from azureml_local.runs import Status
 if TYPE_CHECKING:
     from azureml_local.app import Service
 
+# How many jobs Azure puts on a page is nowhere documented, nor can a client ask for a number.
+_PAGE_JOB_COUNT = 200
 _NAME = re.compile(r"[a-zA-Z0-9][-_a-zA-Z0-9]{0,254}")
 _CHANGEABLE = frozenset({"description", "tags", "displayName", "properties", "isArchived"})
 _READ_ONLY = frozenset({"status", "services", "parentJobName", "notificationSetting"})
@@ -66,18 +71,23 @@ async def get(service: "Service", request: Request) -> Response:
 
 
 async def list_all(service: "Service", request: Request) -> Response:
-    """List jobs, newest first, without pipelines' steps (listViewType, jobType, tag)."""
+    """List jobs, newest first, without pipelines' steps, page by page (listViewType, jobType, tag)."""
     query = request.query_params
-    view = query.get("listViewType", "ActiveOnly").lower()
-    documents = [_document(service, name) for name, _ in reversed(service.state.all("jobs"))]
-    shown = [document for document in documents if document["properties"] is not None]
-    if view != "all":
-        shown = [job for job in shown if job["properties"]["isArchived"] is (view == "archivedonly")]
+    skip = query.get("$skip")
+    if skip is not None and not skip.isdecimal():
+        raise ServiceError(400, "UserError", f"The continuation token '{skip}' is invalid.", target="$skip")
+    wanted = (
+        (sequence, name, run)
+        for sequence, name, run in service.state.newest_roots(None if skip is None else int(skip))
+        if _is_listed(run, query)
+    )
+    page = list(itertools.islice(wanted, _PAGE_JOB_COUNT))
+    shown = [document for _, name, run in page if (document := _shown(service, name, run)) is not None]
     if "jobType" in query:
         shown = [job for job in shown if job["properties"]["jobType"].lower() == query["jobType"].lower()]
-    if "tag" in query:
-        shown = [job for job in shown if query["tag"] in job["properties"]["tags"]]
-    return listing(shown)
+    if next(wanted, None) is None:
+        return listing(shown)
+    return listing(shown, f"{ARM}{request.url.path}?{_with_skip(query, page[-1][0])}")
 
 
 async def cancel(service: "Service", request: Request) -> Response:
@@ -98,10 +108,9 @@ async def delete(service: "Service", request: Request) -> Response:
         raise ServiceError(
             400, "UserError", f"Job '{name}' is still in progress. Cancel it before deleting it."
         )
-    for key, step in service.state.all("steps"):
-        if step["root"] == name:
-            for kind in ("jobs", "runs", "steps"):
-                service.state.delete(kind, key)
+    for key, _ in service.state.having("steps", "root", name):
+        for kind in ("jobs", "runs", "steps"):
+            service.state.delete(kind, key)
     return accepted(service.operations.begin("job.delete", subject=name), None, 202)
 
 
@@ -121,11 +130,29 @@ def _known_root(service: "Service", request: Request) -> str:
     return name
 
 
+def _is_listed(run: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    view = query.get("listViewType", "ActiveOnly").lower()
+    in_view = view == "all" or run["hidden"] is (view == "archivedonly")
+    return in_view and ("tag" not in query or query["tag"] in run["tags"])
+
+
+def _with_skip(query: Mapping[str, str], last: int) -> str:
+    return urllib.parse.urlencode({**query, "$skip": str(last)})
+
+
 def _document(service: "Service", name: str) -> dict[str, Any]:
-    """The job as it stands: what was submitted, with what its run has become."""
-    job, run = service.state.get("jobs", name), service.runs.get(name)
-    if job is None or run is None:
+    run = service.runs.get(name)
+    document = None if run is None else _shown(service, name, run)
+    if document is None:
         raise ServiceError(404, "UserError", f"Job {name} was not found.", target="JobName")
+    return document
+
+
+def _shown(service: "Service", name: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The job as it stands: what was submitted, with what its run has become. None while it is submitted."""
+    job = service.state.get("jobs", name)
+    if job is None:
+        return None
     job.pop("submitted", None)
     if run["parentRunId"] is not None:
         return job | {"properties": None}

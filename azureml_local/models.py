@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ CREATE TABLE IF NOT EXISTS documents (
     UNIQUE (kind, key)
 )
 """
+# What documents are asked for by, so that a thousand jobs are not read to find one's steps.
+_INDEXED = ("root", "parentRunId")
+_HAVING = (
+    "SELECT key, document FROM documents"
+    " WHERE kind = ? AND json_extract(document, '$.{0}') = ? ORDER BY sequence"
+)
+_INDEX = "CREATE INDEX IF NOT EXISTS by_{0} ON documents (kind, json_extract(document, '$.{0}'))"
 
 
 class State:
@@ -36,6 +44,8 @@ class State:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(_SCHEMA)
+        for field in _INDEXED:
+            self._database.execute(_INDEX.format(field))
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
         """The document, or None."""
@@ -91,6 +101,34 @@ class State:
                 (kind, len(prefix), prefix),
             ).fetchall()
         return [(key, _loads(document)) for key, document in rows]
+
+    def having(self, kind: str, field: str, value: str) -> list[tuple[str, dict[str, Any]]]:
+        """Every (key, document) of the kind whose indexed ``field`` is ``value``, in insertion order."""
+        with self._lock:
+            rows = self._database.execute(
+                _HAVING.format(_INDEXED[_INDEXED.index(field)]), (kind, value)
+            ).fetchall()
+        return [(key, _loads(document)) for key, document in rows]
+
+    def newest_roots(self, before: int | None = None) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """The (sequence, key, document) of every run that has no parent, the newest first.
+
+        ``before`` is the sequence of the last one that was seen. Read as they are asked for.
+        """
+        last = before if before is not None else sys.maxsize
+        while True:
+            with self._lock:
+                rows = self._database.execute(
+                    "SELECT sequence, key, document FROM documents"
+                    " WHERE kind = 'runs' AND json_extract(document, '$.parentRunId') IS NULL"
+                    " AND sequence < ? ORDER BY sequence DESC LIMIT 100",
+                    (last,),
+                ).fetchall()
+            for sequence, key, document in rows:
+                yield sequence, key, _loads(document)
+            if not rows:
+                return
+            last = rows[-1][0]
 
     def close(self) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azureml_local.components import Binding, Component, literal, refuse
+from azureml_local.declared import declaration
 from azureml_local.durations import iso_seconds
 from azureml_local.responses import ServiceError
 
@@ -29,7 +30,7 @@ class Step:
     ``workspace`` is the ARM id that the caller knows the workspace by.
     ``needs`` are the job names of siblings that must complete first. ``outputs`` are bindings too:
     ``{"jobOutputType": …, "uri": …}``. ``code`` is a folder of this machine. ``compute`` is a cluster's name,
-    or ``serverless``, which takes ``instance_type``.
+    or ``serverless``, which takes ``instance_type``. ``declared`` is work that is only declared.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Step:
     distribution: Mapping[str, Any] | None = None
     continue_on_step_failure: bool = False
     timeout_seconds: float | None = None
+    declared: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -136,6 +138,7 @@ class _Level:
         if not count.isdigit() or int(count) < 1:
             refuse([f"resources.instance_count must be a whole number of 1 or more, but is '{count}'."], node)
         distribution = spec.get("distribution") or component.spec.get("distribution")
+        inputs = component.bind(given, node)
         return Step(
             name=self._names[node],
             display_name=str(spec.get("display_name") or node),
@@ -143,7 +146,7 @@ class _Level:
             root=self._parent.root,
             workspace=self._parent.workspace,
             parent=self._parent.name,
-            inputs=component.bind(given, node),
+            inputs=inputs,
             outputs=self._outputs[node],
             needs=tuple(sorted(needs)),
             component=component.id,
@@ -159,6 +162,11 @@ class _Level:
             continue_on_step_failure=self._parent.continue_on_step_failure,
             timeout_seconds=timeout_seconds(
                 self._text((spec.get("limits") or component.spec.get("limits") or {}).get("timeout"))
+            ),
+            declared=declaration(
+                component.spec,
+                {name: binding["value"] for name, binding in inputs.items() if "value" in binding},
+                node,
             ),
         )
 

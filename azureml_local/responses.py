@@ -80,9 +80,9 @@ def resource(id: str, type: str, name: str, properties: dict[str, Any], **extra:
     }
 
 
-def listing(resources: Sequence[Mapping[str, Any]]) -> Response:
-    """A page of resources, the only one: this service never has enough of them to page."""
-    return JSONResponse({"value": list(resources)})
+def listing(resources: Sequence[Mapping[str, Any]], next_link: str | None = None) -> Response:
+    """A page of resources, and the address of the next one. Only jobs are ever so many that there is one."""
+    return JSONResponse({"value": list(resources)} | ({"nextLink": next_link} if next_link else {}))
 
 
 def accepted(

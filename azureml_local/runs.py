@@ -94,7 +94,7 @@ class Runs:
 
     def children(self, name: str) -> list[dict[str, Any]]:
         """The run's own steps, in the order of the graph."""
-        return [run for _, run in self._state.all("runs") if run["parentRunId"] == name]
+        return [run for _, run in self._state.having("runs", "parentRunId", name)]
 
     def advance(self, name: str, status: Status, error: Mapping[str, Any] | None = None) -> Status:
         """Move the run on, and note when; the status it has afterwards.

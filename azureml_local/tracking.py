@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,13 @@ class Tracking:
             client = await self.client()
             body = {"run_id": uuid, "status": _ENDED[Status(run["status"])]}
             (await client.post("/api/2.0/mlflow/runs/update", json=body)).raise_for_status()
+
+    async def log(self, job: str, metric: str, value: float, step: int) -> None:
+        """Log a value of a metric to the job's run."""
+        client, uuid = await self.client(), await self.run_uuid(job)
+        now_ms = round(time.time() * 1000)
+        body = {"run_id": uuid, "key": metric, "value": value, "timestamp": now_ms, "step": step}
+        (await client.post("/api/2.0/mlflow/runs/log-metric", json=body)).raise_for_status()
 
     def job_of(self, uuid: str) -> str:
         """The job whose run this is; the id itself when it is nobody's."""

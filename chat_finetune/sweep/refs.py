@@ -28,11 +28,11 @@ class Trial(_Record):
 
 
 class TrialStatus(StrEnum):
-    """How a trial ended: the last two were decided here, and are no failure."""
+    """How a trial ended. It was stopped, or never started for want of money, by the sweep itself."""
 
     COMPLETED = "completed"
-    FAILED = "failed"
     STOPPED = "stopped"
+    FAILED = "failed"
     UNAFFORDABLE = "unaffordable"
 
 

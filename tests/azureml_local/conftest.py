@@ -19,6 +19,7 @@ import pytest
 from azureml_local.app import App, Service
 from azureml_local.instance import facts
 from azureml_local.lifecycle import Pace
+from azureml_local.sizes import quota
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -165,7 +166,9 @@ def open_wire(
         def open_one(
             root: Path = tmp_path / "state", as_of: dt.date = dt.date(2026, 11, 22), pace: str = "fast"
         ) -> Wire:
-            service = Service.open(root, REGISTRY, {}, pace=Pace(pace), as_of=as_of, temporary=False)
+            service = Service.open(
+                root, REGISTRY, {}, pace=Pace(pace), as_of=as_of, temporary=False, quota=quota()
+            )
             wire = Wire(service, runner)
             wire.run(service.start())
             wires.append(wire)
