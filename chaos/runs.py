@@ -10,33 +10,33 @@ from uuid import UUID
 from prefect import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelling, Crashed, Scheduled
-
-from chat_finetune.config import RetrainConfig
+from pydantic import BaseModel
 
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
 class Runs:
-    """Runs of one deployment of the retrain flow, on the Prefect API that is configured.
+    """Runs of one deployment of a flow, on the Prefect API that is configured.
 
     Args:
         environment: of the processes that run the flow.
         log: file that takes what they print.
+        flow: `retrain` or `sweep`.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, flow: str = "retrain") -> None:
         self._environment = dict(environment)
         self._log = log
         with get_client(sync_client=True) as client:
             self._deployment = client.create_deployment(
-                client.create_flow_from_name("retrain"),
+                client.create_flow_from_name(flow),
                 "chaos",
-                entrypoint="flows.retrain.retrain",
+                entrypoint=f"flows.{flow}.{flow}",
                 path=str(_PROJECT),
                 enforce_parameter_schema=False,
             )
 
-    def create(self, config: RetrainConfig) -> UUID:
+    def create(self, config: BaseModel) -> UUID:
         """A run that is due, as a schedule or the UI makes it."""
         parameters = {"config": config.model_dump(mode="json")}
         with get_client(sync_client=True) as client:

@@ -1,9 +1,10 @@
 """The cluster that trains: found or created, after every check that costs nothing."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from chat_finetune.catalog import Catalog, load_catalog
+from chat_finetune.catalog import load_catalog
 from chat_finetune.compute import check_cluster, check_finetune_size, check_inference_size, check_quota
 from chat_finetune.config import ComputeConfig, RetrainConfig
 from chat_finetune.errors import QuotaError
@@ -14,16 +15,38 @@ if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
 
+@dataclass(frozen=True)
+class CheckedCompute:
+    """Where to train and to serve, after every check; `existing` is the cluster if there is one."""
+
+    existing: ClusterRef | None
+    size: VmSizeRef
+    serving: VmSizeRef | None
+    usages: tuple[UsageRef, ...]
+    allow_list_source: str
+
+
 def ensure_cluster(
     platform: "Platform", config: RetrainConfig, model: FoundationModelRef, tags: dict[str, str]
 ) -> ComputeRef:
     """Check where to train and where to serve, then take the cluster or create it.
 
+    Raises:
+        ComputeNotSuitableError: a VM size or the cluster cannot do it.
+        QuotaError: the quota does not cover it.
+    """
+    checked = check_compute(platform, config, model)
+    return compute_ref(checked, checked.existing or create_cluster(platform, config.compute, checked, tags))
+
+
+def check_compute(platform: "Platform", config: RetrainConfig, model: FoundationModelRef) -> CheckedCompute:
+    """Check where to train and where to serve; nothing is created.
+
     Serving is checked here too, since a refusal after hours of training comes too late.
 
     Raises:
         ComputeNotSuitableError: a VM size or the cluster cannot do it.
-        QuotaError: the quota does not cover it.
+        QuotaError: the quota does not cover the endpoint.
     """
     catalog, today = load_catalog(), datetime.now(UTC).date()
     sizes, usages = platform.computes.vm_sizes(), platform.computes.usages()
@@ -34,33 +57,43 @@ def ensure_cluster(
     existing = platform.computes.find(config.compute.cluster)
     wanted = existing.vm_size if existing else config.compute.vm_size
     size = check_finetune_size(wanted, model, sizes, today, catalog)
-    cluster = existing or _create(platform, config.compute, size, usages, catalog, tags)
+    if existing:
+        check_cluster(existing)
+    return CheckedCompute(existing, size, serving, usages, allow_list(model, "finetune", catalog).source)
+
+
+def compute_ref(checked: CheckedCompute, cluster: ClusterRef) -> ComputeRef:
+    """The cluster as a run takes it.
+
+    Raises:
+        ComputeNotSuitableError: the cluster will not run a job.
+    """
     check_cluster(cluster)
     spot = cluster.tier.lower() not in ("dedicated", "none")
+    size, serving = checked.size, checked.serving
     return ComputeRef(
         cluster=cluster.name,
         vm_size=size.name,
         gpu_count=size.gpu_count,
         node_count=1,
-        created=existing is None,
+        created=checked.existing is None,
         tier=cluster.tier,
         price_per_hour=size.spot_price_per_hour if spot else size.price_per_hour,
         serving_price_per_hour=serving.price_per_hour if serving else None,
-        allow_list_source=allow_list(model, "finetune", catalog).source,
+        allow_list_source=checked.allow_list_source,
     )
 
 
-def _create(
-    platform: "Platform",
-    config: ComputeConfig,
-    size: VmSizeRef,
-    usages: tuple[UsageRef, ...],
-    catalog: Catalog,
-    tags: dict[str, str],
+def create_cluster(
+    platform: "Platform", config: ComputeConfig, checked: CheckedCompute, tags: dict[str, str]
 ) -> ClusterRef:
-    """Dedicated first; spot only when it is allowed and quota, nothing else, refused dedicated."""
+    """Dedicated first; spot only when it is allowed and quota, nothing else, refused dedicated.
+
+    Raises:
+        QuotaError: the quota does not cover the cluster's most nodes.
+    """
     try:
-        check_quota(size, config.max_node_count, usages, "finetune", catalog)
+        check_quota(checked.size, config.max_node_count, checked.usages, "finetune", load_catalog())
         return platform.computes.create(config, tags=tags)
     except QuotaError:
         if not config.allow_spot:

@@ -105,11 +105,11 @@ def check_quota(
     what = f"{count} × {size.name} to {VERB[purpose]} needs {needed} vCPUs"
     if reserved:
         what += ", of them 20 % for upgrades"
-    by_family = {_family_key(usage.family): usage for usage in usages}
-    family = by_family.get(_family_key(size.family))
+    by_family = {family_key(usage.family): usage for usage in usages}
+    family = by_family.get(family_key(size.family))
     if family is None and size.gpu_count > 0:
         family = UsageRef(family=size.family, used_vcpu_count=0, limit_vcpu_count=0)
-    for usage in (family, by_family.get(_family_key(_TOTAL_FAMILY))):
+    for usage in (family, by_family.get(family_key(_TOTAL_FAMILY))):
         if usage is None or usage.limit_vcpu_count < 0:
             continue
         if usage.used_vcpu_count + needed > usage.limit_vcpu_count:
@@ -182,7 +182,7 @@ def _instead(
     return "The workspace's region offers no size for this model: use a workspace of another region."
 
 
-def _family_key(family: str) -> str:
+def family_key(family: str) -> str:
     """One spelling for `standardNDSv2Family` and `Standard NDSv2 Family Cluster Dedicated vCPUs`."""
     key = re.sub(r"[\s_]", "", family).lower()
     return key.removesuffix("clusterdedicatedvcpus").removesuffix("family")

@@ -15,7 +15,7 @@ from chat_finetune.errors import (
     SignInExpiredError,
     TransientError,
 )
-from chat_finetune.polling import Phase, Watch
+from chat_finetune.polling import Phase, Watch, phase_of
 from chat_finetune.refs import FinishedJobRef, JobRef, JobStatus, PipelineSpec, StepRef
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _INTERRUPTED = re.compile(
 )
 
 Tell = Callable[[str], None]
+Find = Callable[[str], JobStatus | None]
 
 
 def is_interruption(reason: str) -> bool:
@@ -37,15 +38,18 @@ def is_interruption(reason: str) -> bool:
     return _INTERRUPTED.search(reason) is not None
 
 
-def start_or_attach(platform: "Platform", spec: PipelineSpec) -> JobRef:
+def start_or_attach(platform: "Platform", spec: PipelineSpec, find: Find | None = None) -> JobRef:
     """Submit the job, or take the one that an earlier attempt of this run submitted.
 
     The name follows from the run, so a crash between request and answer finds its job again.
 
+    Args:
+        find: knows what was submitted before; Azure ML is asked where it is not given.
+
     Raises:
         ConflictError: the name belongs to a job of another configuration.
     """
-    found = platform.jobs.find(spec.name)
+    found = (find or platform.jobs.find)(spec.name)
     if found is None:
         try:
             return _job_ref(spec, platform.jobs.submit(spec, platform.registry(spec.registry)), adopted=False)
@@ -100,7 +104,7 @@ def wait_until_ended(
                 break
             if watch.overdue_seconds(clock()) > 0:
                 platform.jobs.cancel(job.name)
-                raise _overdue(job, watch, status.status)
+                raise overdue(job, watch, status.status)
             answered = True
         except TransientError as error:
             if watch.unanswered_seconds(clock()) > config.stalled_timeout_seconds:
@@ -111,17 +115,30 @@ def wait_until_ended(
                 tell(f"no answer, looking again: {error.message}")
             answered = False
         sleep(watch.next_interval_seconds(clock()))
-    if watch.phase is Phase.FAILED:
-        raise _failed(platform, job, follower.steps)
-    if watch.phase is Phase.CANCELED:
+    return finished(platform, job, status, follower.steps)
+
+
+def finished(
+    platform: "Platform", job: JobRef, status: JobStatus, steps: tuple[StepRef, ...]
+) -> FinishedJobRef:
+    """What a job that has ended leaves.
+
+    Raises:
+        JobFailedError: the job failed; the message holds the failing step and the end of its log.
+        JobCancelledError: somebody cancelled it.
+    """
+    phase = phase_of(status.status)
+    if phase is Phase.FAILED:
+        raise _failed(platform, job, steps)
+    if phase is Phase.CANCELED:
         raise JobCancelledError(
             f"Job {job.name} was cancelled.", "Start a new run when you want it after all."
         )
     return FinishedJobRef(
         name=job.name,
         status=status.status,
-        seconds=sum(step.seconds or 0.0 for step in follower.steps),
-        steps=follower.steps,
+        seconds=sum(step.seconds or 0.0 for step in steps),
+        steps=steps,
     )
 
 
@@ -169,7 +186,8 @@ def _failed(platform: "Platform", job: JobRef, steps: tuple[StepRef, ...]) -> Jo
     )
 
 
-def _overdue(job: JobRef, watch: Watch, status: str) -> DeadlineError:
+def overdue(job: JobRef, watch: Watch, status: str) -> DeadlineError:
+    """A job that was cancelled for being too long in a phase."""
     remedy = {
         Phase.QUEUED: "No node came free: look who uses the cluster, or raise job.queued_timeout_seconds.",
         Phase.PREPARING: "Read the image build log in Studio, or raise job.preparing_timeout_seconds.",

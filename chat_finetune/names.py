@@ -13,13 +13,14 @@ _MAX_MODEL_NAME_CHARS = 255
 _MAX_COMPUTE_NAME_CHARS = 32
 
 
-def job_name(flow_run_id: str, attempt: int = 1) -> str:
-    """The job of a flow run; `attempt` counts what was submitted after a job that died.
+def job_name(flow_run_id: str) -> str:
+    """The job of a flow run; a resumed run has the same one, and adopts the job that it finds."""
+    return f"retrain-{_digest(flow_run_id)}"
 
-    A resumed run has the same names, and adopts the job that it finds.
-    """
-    name = f"retrain-{_digest(flow_run_id)}"
-    return name if attempt == 1 else f"{name}-{attempt}"
+
+def attempt_name(job_name: str, attempt: int) -> str:
+    """The job that follows one that died; the first attempt has the job's own name."""
+    return job_name if attempt == 1 else f"{job_name}-attempt-{attempt}"
 
 
 def trial_job_name(flow_run_id: str, trial: int) -> str:

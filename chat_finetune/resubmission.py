@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chat_finetune.jobs import is_interruption, start_or_attach
-from chat_finetune.names import job_name
+from chat_finetune.names import attempt_name, job_name
 from chat_finetune.polling import Phase, phase_of
 from chat_finetune.refs import JobRef, PipelineSpec
 
@@ -31,12 +31,13 @@ def submit_or_attach(
     while found is not None and phase_of(found.status) in _DEAD and attempt <= max_resubmissions:
         tell(f"job {spec.name} is {found.status}; it is followed by attempt {attempt + 1}")
         attempt += 1
-        spec = _next(spec, job_name(run, attempt), platform.runs.error(spec.name) or "")
+        spec = next_attempt(spec, attempt_name(job_name(run), attempt), platform.runs.error(spec.name) or "")
         found = platform.jobs.find(spec.name)
     return start_or_attach(platform, spec)
 
 
-def _next(spec: PipelineSpec, name: str, reason: str) -> PipelineSpec:
+def next_attempt(spec: PipelineSpec, name: str, reason: str) -> PipelineSpec:
+    """What is submitted after a job that died for that reason."""
     resumes = is_interruption(reason) and _RESUME.keys() <= spec.component.inputs.keys()
     parameters = {**spec.parameters, **_RESUME} if resumes else spec.parameters
     return spec.model_copy(update={"name": name, "parameters": parameters})

@@ -3,7 +3,7 @@
 from itertools import count
 from typing import TYPE_CHECKING
 
-from chat_finetune.names import deployment_name, endpoint_name, job_name
+from chat_finetune.names import attempt_name, deployment_name, endpoint_name, job_name
 from chat_finetune.polling import phase_of
 from chat_finetune.refs import EndpointStatus
 from chat_finetune.traffic import take_back
@@ -41,7 +41,7 @@ def _cancel_jobs(platform: "Platform", flow_run_id: str) -> tuple[str, ...]:
     """Every attempt: they are numbered without gaps, and all but the last have ended."""
     done: tuple[str, ...] = ()
     for attempt in count(1):
-        name = job_name(flow_run_id, attempt)
+        name = attempt_name(job_name(flow_run_id), attempt)
         job = platform.jobs.find(name)
         if job is None:
             break

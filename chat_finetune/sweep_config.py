@@ -106,6 +106,11 @@ class SweepConfig(Group):
     poll_interval_seconds: float = Field(
         10.0, ge=0.1, le=600, description="Pause between two looks at all trials, in seconds."
     )
+    output_folder: str = Field(
+        "sweeps",
+        min_length=1,
+        description="Folder for leaderboard.csv, leaderboard.json and pareto.png, in one of the sweep's own.",
+    )
 
     @field_validator("search", mode="before")
     @classmethod

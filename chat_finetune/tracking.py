@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlflow.store.tracking.rest_store import RestStore
 
 _SERVER_ERROR_STATUS = 500
+_PAGE_RUN_COUNT = 1_000
 
 
 class Tracking:
@@ -47,6 +48,39 @@ class Tracking:
             raise PermanentError(subject, "Look at the run in Azure ML Studio.") from error
         points = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
         return tuple(MetricPoint(step=step, value=value) for step, value in sorted(points.items()))
+
+    def latest(self, experiment: str, metric: str) -> dict[str, tuple[str, int]]:
+        """Where the running jobs of an experiment are with a metric: one request for up to 1,000.
+
+        Returns:
+            By job: the run below it that logs the metric (which may be the job's own), and the last step.
+
+        Raises:
+            ServiceUnavailableError: MLflow did not answer.
+        """
+        from mlflow.entities import ViewType
+        from mlflow.exceptions import MlflowException
+
+        store, found, token = self._store(), {}, None
+        where = f"metrics.`{metric}` > -1e300 and attributes.status = 'RUNNING'"
+        try:
+            known = store.get_experiment_by_name(experiment)
+            while known is not None:
+                page = store.search_runs(
+                    [known.experiment_id], where, ViewType.ACTIVE_ONLY, _PAGE_RUN_COUNT, page_token=token
+                )
+                for run in page:
+                    steps = [one.step for one in run.data._metric_objs if one.key == metric]
+                    root = run.data.tags.get("mlflow.rootRunId", run.info.run_id)
+                    found[root] = (run.info.run_id, max(steps, default=0))
+                token = page.token
+                if not token:
+                    break
+        except MlflowException as error:
+            raise ServiceUnavailableError(
+                f"metrics of experiment {experiment}: {error.message}", "Nothing to do: it is asked again."
+            ) from error
+        return found
 
     def _store(self) -> "RestStore":
         # Importing MLflow takes seconds: only whoever reads metrics pays for the import.

@@ -12,7 +12,8 @@ from chat_finetune.errors import TransientError
 # A plain function: Prefect silently never retries with a partial or a callable object.
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Try again only what may succeed unchanged: a wrong retry may buy a GPU twice."""
-    return isinstance(state.result(raise_on_failure=False), TransientError)
+    # Not `state.result()`: inside an async flow that is a coroutine, and nothing would ever be tried again.
+    return isinstance(state.data, TransientError)
 
 
 class Retries(TypedDict):

@@ -168,7 +168,8 @@ def test_a_flow_or_task_file_holds_one_public_function_of_its_name(folder: str) 
     for path in tracked(f"{folder}/*.py"):
         if path.name.startswith("_"):
             continue
-        functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef
+        functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
         assert [node.name for node in functions if not node.name.startswith("_")] == [path.stem]
 
 

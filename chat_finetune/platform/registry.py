@@ -15,6 +15,7 @@ class Registry:
     def __init__(self, client: MLClient, name: str) -> None:
         self._client = client
         self._name = name
+        self._loaded: dict[tuple[str, str], Any] = {}
 
     def foundation_model(self, name: str, version: str) -> FoundationModelRef:
         """Look a foundation model up; `version` may be `latest`.
@@ -57,9 +58,11 @@ class Registry:
         )
 
     def load_component(self, name: str, version: str) -> Any:
-        """The SDK's own component object, which builds a pipeline when it is called."""
-        with azure_errors(f"component {name} (version {version}) in registry {self._name}"):
-            return self._client.components.get(name, **_version_or_label(version))
+        """The SDK's own component object, which builds a pipeline when it is called; asked for once."""
+        if (name, version) not in self._loaded:
+            with azure_errors(f"component {name} (version {version}) in registry {self._name}"):
+                self._loaded[name, version] = self._client.components.get(name, **_version_or_label(version))
+        return self._loaded[name, version]
 
 
 def _version_or_label(version: str) -> dict[str, str]:

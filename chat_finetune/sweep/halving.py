@@ -7,6 +7,7 @@ against all that have reached its rung; unless it is among the best 1/`factor` o
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 
 from chat_finetune.refs import MetricPoint
 from chat_finetune.sweep_config import HalvingConfig
@@ -21,28 +22,34 @@ class Halving:
 
     def next_rung_step(self, trial: int) -> int:
         """The optimizer step from which on the trial is to be looked at again."""
-        passed = sum(trial in losses for losses in self._losses.values())
-        return self._rung_step(passed)
+        return self._rung_step(self._rungs(trial))
 
-    def see(self, trial: int, curve: Sequence[MetricPoint]) -> str | None:
-        """Take in a trial's losses so far; why it is behind, or None.
-
-        A rung's loss is the first that was evaluated at its step or later. The first of a kind is never
-        behind: there must be `factor` trials on a rung before one of them is.
-        """
-        while True:
-            rung = sum(trial in losses for losses in self._losses.values())
-            reached = next((point for point in curve if point.step >= self._rung_step(rung)), None)
+    def see(self, trial: int, curve: Sequence[MetricPoint]) -> None:
+        """Take in a trial's losses so far; a rung's is the first that was evaluated at its step or later."""
+        for rung in count(self._rungs(trial)):
+            reached = next((point.value for point in curve if point.step >= self._rung_step(rung)), None)
             if reached is None:
-                return None
-            losses = self._losses[rung]
-            losses[trial] = reached.value
-            ahead = sum(other < reached.value for other in losses.values())
-            if len(losses) >= self._config.factor and ahead >= math.ceil(len(losses) / self._config.factor):
-                return (
-                    f"behind at step {reached.step}: loss {reached.value:.4g}, "
-                    f"{ahead} of {len(losses)} trials were better"
-                )
+                return
+            self._losses[rung][trial] = reached
+
+    def behind(self, trial: int) -> str | None:
+        """Why the trial is behind at the last rung that it has reached, or None.
+
+        Nobody is before `factor` trials have reached the rung.
+        """
+        rung = self._rungs(trial) - 1
+        if rung < 0 or len(losses := self._losses[rung]) < self._config.factor:
+            return None
+        ahead = sum(other < losses[trial] for other in losses.values())
+        if ahead < math.ceil(len(losses) / self._config.factor):
+            return None
+        return (
+            f"behind at step {self._rung_step(rung)}: loss {losses[trial]:.4g}, "
+            f"{ahead} of {len(losses)} trials were better"
+        )
+
+    def _rungs(self, trial: int) -> int:
+        return sum(trial in losses for losses in self._losses.values())
 
     def _rung_step(self, rung: int) -> int:
         step: int = self._config.first_step * self._config.factor**rung

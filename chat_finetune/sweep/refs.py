@@ -22,7 +22,9 @@ class Trial(_Record):
     vm_size: str
     parameters: Mapping[str, Value]
 
-    def __str__(self) -> str:
+    @property
+    def title(self) -> str:
+        """The trial in a line for people."""
         values = (f"{name.rpartition('.')[2]} {value}" for name, value in self.parameters.items())
         return ", ".join([f"trial {self.number}: {self.model}", self.vm_size, *values])
 
@@ -53,16 +55,32 @@ class TrialResult(_Record):
     reason: str | None = None
 
 
-class SweepPlan(_Record):
-    """What the trials run on, after every check: by model, and by model and VM size.
+class Place(_Record):
+    """Where trials of one model and VM size train, and what each takes of which pool."""
 
-    `capacities` is what runs at the same time can take of each pool: nodes of a cluster, vCPUs of a quota.
+    compute: ComputeRef
+    pools: Mapping[str, int]
+
+
+class SweepPlan(_Record):
+    """What the trials run on, after every check.
+
+    `models` is by name, `places` by model and VM size; `capacities` is what there is of each pool: trials at
+    the same time, nodes of a cluster, vCPUs of a quota.
     """
 
     models: Mapping[str, FoundationModelRef]
     component: ComponentRef
-    computes: Mapping[str, ComputeRef]
+    places: Mapping[str, Place]
     capacities: Mapping[str, int]
+
+    def place(self, trial: Trial) -> Place:
+        return self.places[place_key(trial)]
+
+
+def place_key(trial: Trial) -> str:
+    """What trials share that can share everything but their parameters."""
+    return f"{trial.model} {trial.vm_size}"
 
 
 class SweepResult(_Record):

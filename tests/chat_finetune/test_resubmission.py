@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat_finetune.names import job_name
+from chat_finetune.names import attempt_name, job_name
 from chat_finetune.refs import ComponentRef, JobStatus, PipelineSpec
 from chat_finetune.resubmission import submit_or_attach
 
 RUN = "a-run"
-FIRST, SECOND, THIRD = (job_name(RUN, attempt) for attempt in (1, 2, 3))
+FIRST, SECOND, THIRD = (attempt_name(job_name(RUN), attempt) for attempt in (1, 2, 3))
 PREEMPTED = "UserError: AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted."
 
 

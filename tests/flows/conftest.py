@@ -84,13 +84,25 @@ def prefect_server() -> Iterator[Path]:
 @pytest.fixture
 def runs(prefect_server: Path, azure: None, tmp_path: Path) -> "Runs":
     """Runs of a deployment, in processes of their own; all that they leave here is in tmp_path."""
+    return _runs(tmp_path, "retrain")
+
+
+@pytest.fixture
+def sweep_runs(prefect_server: Path, azure: None, tmp_path: Path) -> "Runs":
+    """As `runs`, of the sweep flow."""
+    return _runs(tmp_path, "sweep")
+
+
+def _runs(tmp_path: Path, flow: str) -> "Runs":
     from prefect.settings import PREFECT_API_URL
 
     from chaos.runs import Runs, environment_for
 
     folders = {"PREFECT_HOME": tmp_path / "prefect", "CHAT_FINETUNE_CACHE_DIR": tmp_path / "cache"}
     environment = environment_for(os.environ, str(PREFECT_API_URL.value()))
-    return Runs({**environment, **{name: str(path) for name, path in folders.items()}}, tmp_path / "flow.log")
+    return Runs(
+        {**environment, **{name: str(path) for name, path in folders.items()}}, tmp_path / "flow.log", flow
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,215 @@
+"""Which trials Azure ML can run: all of them, or none is started."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from chat_finetune.catalog import load_catalog
+from chat_finetune.clusters import CheckedCompute, check_compute, compute_ref, create_cluster
+from chat_finetune.compute import check_quota, family_key
+from chat_finetune.config import RetrainConfig
+from chat_finetune.errors import ComputeNotSuitableError, ConfigError, PermanentError, QuotaError
+from chat_finetune.parameters import resolve_parameters
+from chat_finetune.refs import ClusterRef, ComponentRef, ComputeRef, FoundationModelRef
+from chat_finetune.sweep.queue import CONCURRENT, Demand
+from chat_finetune.sweep.refs import Place, SweepPlan, Trial, place_key
+from chat_finetune.sweep.trials import trial_config
+from chat_finetune.sweep_config import SweepConfig
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+class _Refusals:
+    """What is wrong with which trials."""
+
+    def __init__(self) -> None:
+        self._trials: dict[tuple[str, str], list[int]] = defaultdict(list)
+
+    def add(self, error: PermanentError, *trials: Trial) -> None:
+        self._trials[error.message, error.remedy] += [trial.number for trial in trials]
+
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Raise ConfigError when any trial is refused; it names every one."""
+        if not self._trials:
+            return
+        refused = {number for numbers in self._trials.values() for number in numbers}
+        lines = [
+            f"trial {', '.join(map(str, sorted(numbers)))}: {message} ({remedy.rstrip('.')})"
+            for (message, remedy), numbers in self._trials.items()
+        ]
+        raise ConfigError(
+            "\n  ".join([f"{len(refused)} of {len(trials)} trials cannot run; none was started.", *lines]),
+            "Correct these, or leave them out.",
+        )
+
+
+def plan_sweep(
+    platform: "Platform", config: SweepConfig, trials: Sequence[Trial], tags: dict[str, str]
+) -> SweepPlan:
+    """Check every trial; when all can run, take or create their clusters.
+
+    Raises:
+        ConfigError: trials that cannot run, each named with its reason; nothing was created.
+    """
+    refusals = _Refusals()
+    configs = _configs(config, trials, refusals)
+    refusals.check(trials)
+    component = _component(platform, config)
+    models = _models(platform, trials, configs, refusals)
+    checked: dict[str, CheckedCompute] = {}
+    for trial in trials:
+        if trial.model not in models:
+            continue
+        try:
+            resolve_parameters(configs[trial.number].trainer, models[trial.model], component)
+        except PermanentError as error:
+            refusals.add(error, trial)
+    for key, alike in _alike(trials).items():
+        if alike[0].model in models:
+            try:
+                one = configs[alike[0].number]
+                checked[key] = check_compute(platform, one, models[alike[0].model])
+                _check_place(config, one, checked[key])
+            except PermanentError as error:
+                refusals.add(error, *alike)
+    refusals.check(trials)
+    return _take(platform, config, trials, configs, models, component, checked, tags)
+
+
+def demands(config: SweepConfig, plan: SweepPlan, trials: Sequence[Trial]) -> tuple[Demand, ...]:
+    """What each trial takes while it runs."""
+    return tuple(
+        Demand(
+            trial=trial.number,
+            pools=plan.place(trial).pools,
+            usd_per_hour=_usd_per_hour(plan.place(trial).compute),
+            most_usd=_most_usd(config.base, _usd_per_hour(plan.place(trial).compute)),
+        )
+        for trial in trials
+    )
+
+
+def _configs(config: SweepConfig, trials: Sequence[Trial], refusals: _Refusals) -> dict[int, RetrainConfig]:
+    configs = {}
+    for trial in trials:
+        try:
+            configs[trial.number] = trial_config(config, trial)
+        except ConfigError as error:
+            refusals.add(error, trial)
+    return configs
+
+
+def _component(platform: "Platform", config: SweepConfig) -> ComponentRef:
+    if config.base.trainer.kind == "command_job":
+        raise ConfigError("trainer.kind command_job cannot be submitted yet.", "Set registry_pipeline.")
+    return platform.registry(config.base.model.registry).component(config.base.trainer.component)
+
+
+def _models(
+    platform: "Platform", trials: Sequence[Trial], configs: Mapping[int, RetrainConfig], refusals: _Refusals
+) -> dict[str, FoundationModelRef]:
+    models: dict[str, FoundationModelRef] = {}
+    for name in dict.fromkeys(trial.model for trial in trials):
+        alike = [trial for trial in trials if trial.model == name]
+        model = configs[alike[0].number].model
+        try:
+            models[name] = platform.registry(model.registry).foundation_model(name, model.version)
+        except PermanentError as error:
+            refusals.add(error, *alike)
+    return models
+
+
+def _alike(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    groups: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[place_key(trial)].append(trial)
+    return groups
+
+
+def _check_place(config: SweepConfig, one: RetrainConfig, checked: CheckedCompute) -> None:
+    existing, wanted = checked.existing, one.compute
+    if existing is None:
+        _node_count(one, checked)
+    elif config.vm_sizes and existing.vm_size.lower() != wanted.vm_size.lower():
+        raise ComputeNotSuitableError(
+            f"Compute cluster {existing.name} has VM size {existing.vm_size}, not {wanted.vm_size}.",
+            "Set base.compute.cluster to another name, and base.compute.vm_size to the size that it has.",
+        )
+    if config.budget_usd is None:
+        return
+    most_usd = _most_usd(config.base, checked.size.price_per_hour)
+    if most_usd is None:
+        raise ConfigError(
+            f"The workspace tells no price of {checked.size.name}, and there is a budget.",
+            "Leave the VM size out, or set no budget_usd.",
+        )
+    if most_usd > config.budget_usd:
+        raise ConfigError(
+            f"It may cost {most_usd:.2f} USD until base.job.running_timeout_seconds, more than the budget of "
+            f"{config.budget_usd:.2f} USD.",
+            "Lower base.job.running_timeout_seconds to what a trial needs, or raise budget_usd.",
+        )
+
+
+def _node_count(one: RetrainConfig, checked: CheckedCompute) -> int:
+    """How many nodes a cluster may be created with, within the quota.
+
+    Raises:
+        QuotaError: not even one.
+    """
+    catalog = load_catalog()
+    for count in range(one.compute.max_node_count, 1, -1):
+        try:
+            check_quota(checked.size, count, checked.usages, "finetune", catalog)
+        except QuotaError:
+            continue
+        return count
+    if not one.compute.allow_spot:
+        check_quota(checked.size, 1, checked.usages, "finetune", catalog)
+    return 1
+
+
+def _take(
+    platform: "Platform",
+    config: SweepConfig,
+    trials: Sequence[Trial],
+    configs: Mapping[int, RetrainConfig],
+    models: Mapping[str, FoundationModelRef],
+    component: ComponentRef,
+    checked: Mapping[str, CheckedCompute],
+    tags: dict[str, str],
+) -> SweepPlan:
+    capacities = {CONCURRENT: config.max_concurrent}
+    created: dict[str, ClusterRef] = {}
+    places = {}
+    for key, alike in _alike(trials).items():
+        one, check = configs[alike[0].number], checked[key]
+        cluster = check.existing or created.get(one.compute.cluster)
+        if cluster is None:
+            wanted = one.compute.model_copy(update={"max_node_count": _node_count(one, check)})
+            cluster = created[wanted.cluster] = create_cluster(platform, wanted, check, tags)
+        compute = compute_ref(check, cluster)
+        capacities[f"nodes of {cluster.name}"] = cluster.max_node_count
+        pools = {CONCURRENT: 1, f"nodes of {cluster.name}": compute.node_count}
+        if check.existing is None and cluster.tier.lower() == "dedicated":
+            # Clusters that are there count in the quota's use; what we create shares what is left of it.
+            for usage in check.usages:
+                if family_key(usage.family) == family_key(check.size.family) and usage.limit_vcpu_count >= 0:
+                    pool = f"vCPUs of {usage.family}"
+                    capacities[pool] = usage.limit_vcpu_count - usage.used_vcpu_count
+                    pools[pool] = check.size.vcpu_count * compute.node_count
+        places[key] = Place(compute=compute, pools=pools)
+    return SweepPlan(models=models, component=component, places=places, capacities=capacities)
+
+
+def _usd_per_hour(compute: ComputeRef) -> float | None:
+    return None if compute.price_per_hour is None else compute.price_per_hour * compute.node_count
+
+
+def _most_usd(base: RetrainConfig, usd_per_hour: float | None) -> float | None:
+    if usd_per_hour is None:
+        return None
+    return usd_per_hour * base.job.running_timeout_seconds / _SECONDS_PER_HOUR

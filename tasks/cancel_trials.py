@@ -1,0 +1,19 @@
+"""Trials that still run when their sweep has ended."""
+
+from prefect import get_run_logger, task
+
+from chat_finetune.refs import RunRef
+from chat_finetune.sweep.clean_up import cancel_jobs
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="cancel what still runs", **RETRIES)
+async def cancel_trials(run: RunRef) -> tuple[str, ...]:
+    """Cancel every job of the sweep that has not ended."""
+    from chat_finetune.platform import connect
+
+    with connect() as platform:
+        cancelled = await cancel_jobs(platform, run.flow_run_id)
+    for what in cancelled:
+        get_run_logger().info("took down %s", what)
+    return cancelled

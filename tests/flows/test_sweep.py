@@ -1,0 +1,122 @@
+"""Sweeps, on a real Prefect server and Azure ML on loopback."""
+
+import asyncio
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.errors import ConfigError
+from chat_finetune.names import sweep_name, trial_job_name
+from chat_finetune.sweep.refs import SweepResult
+from chat_finetune.sweep_config import SweepConfig
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
+
+pytestmark = [
+    pytest.mark.slow,
+    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+Config = Callable[..., RetrainConfig]
+Run = Callable[..., SweepResult]
+EPOCHS, SEED = "trainer.num_train_epochs", "trainer.seed"
+NC24, NC48 = "Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4"
+
+
+@pytest.fixture
+def sweep(prefect_server: Path, azure: None, make_config: Config, tmp_path: Path) -> Run:
+    from flows.sweep import sweep
+
+    def run(base: dict[str, Any] | None = None, **fields: Any) -> SweepResult:
+        shared = make_config(**{"endpoint": {"deploy": False}, **(base or {})}).model_dump()
+        given = {"poll_interval_seconds": 0.2, "output_folder": str(tmp_path / "sweeps"), **fields}
+        return asyncio.run(sweep(SweepConfig.model_validate({"base": shared, **given})))
+
+    return run
+
+
+def listed(*sets: dict[str, object]) -> dict[str, object]:
+    return {"kind": "list", "parameters": list(sets)}
+
+
+def test_two_models_on_two_sizes_are_ranked_and_the_best_is_registered_and_deployed(
+    sweep: Run, platform: "Platform"
+) -> None:
+    result = sweep(
+        base={"endpoint": {"deploy": True}, "compute": {"cluster": "grid"}},
+        models=["parrot", "finch"],
+        vm_sizes=[NC48],
+        search={"parameters": {SEED: [250, 150]}},
+    )
+    assert [(one.trial.parameters[SEED], one.status, one.loss) for one in result.trials] == [
+        (150, "completed", 1.5), (150, "completed", 1.5), (250, "completed", 2.5), (250, "completed", 2.5),
+    ]  # fmt: skip
+    assert result.winner is not None
+    assert result.winner.smoke_test is not None
+    assert result.winner.evaluation.tuned_loss == 1.5
+    assert result.winner.model.name == f"{result.trials[0].trial.model}-ultrachat-sample"
+    with (result.folder / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["150", "150", "250", "250"]
+    assert all(float(row["cost_usd"]) > 0 and row["studio_url"] for row in rows)
+    jobs = platform.jobs.list(sweep_name(result.run.flow_run_id))
+    assert {job.name for job in jobs} == {trial_job_name(result.run.flow_run_id, n) for n in (1, 2, 3, 4)}
+    assert {job.tags["flow_run_id"] for job in jobs} == {result.run.flow_run_id}
+
+
+def test_a_trial_that_fails_fails_alone(sweep: Run) -> None:
+    result = sweep(search=listed({SEED: 200}, {EPOCHS: 13}))
+    assert [(one.trial.number, one.status) for one in result.trials] == [(1, "completed"), (2, "failed")]
+    assert "CUDA out of memory" in (result.trials[1].reason or "")
+    assert result.trials[1].cost_usd
+
+
+def test_impossible_trials_are_all_named_before_any_is_started(sweep: Run, platform: "Platform") -> None:
+    before = {job.name for job in platform.jobs.list("managed_by")}
+    with pytest.raises(ConfigError) as refused:
+        sweep(
+            models=["parrot", "dodo"],
+            vm_sizes=[NC24, "Standard_NC24rs_v3"],
+            search={"parameters": {"trainer.lr_scheduler_type": ["linear", "polynomial"]}},
+        )
+    told = str(refused.value)
+    assert "7 of 8 trials cannot run; none was started" in told
+    assert "trial 5, 6, 7, 8: model dodo" in told
+    assert "trial 2, 4: trainer.lr_scheduler_type is 'polynomial'" in told
+    assert "trial 3, 4: VM size Standard_NC24rs_v3 was retired" in told
+    assert {job.name for job in platform.jobs.list("managed_by")} == before
+
+
+def test_the_budget_starts_no_trial_that_it_has_no_room_for(sweep: Run) -> None:
+    result = sweep(
+        base={"job": {"running_timeout_seconds": 100}},
+        search={"parameters": {SEED: [1, 2, 3]}},
+        budget_usd=0.1021,  # 100 s cost 0.102 USD: one at a time, and each of them costs something
+    )
+    assert [one.status for one in result.trials] == ["completed", "unaffordable", "unaffordable"]
+
+
+def test_a_trial_that_could_exceed_the_budget_alone_is_refused(sweep: Run) -> None:
+    with pytest.raises(ConfigError, match=r"may cost 88\.15 USD until base\.job\.running_timeout_seconds"):
+        sweep(budget_usd=50)
+
+
+def test_who_falls_behind_is_stopped(sweep: Run, platform: "Platform") -> None:
+    result = sweep(
+        base={"compute": {"cluster": "halving", "max_node_count": 3}},
+        search=listed({SEED: 120}, {EPOCHS: 17, SEED: 300}),
+        halving={"enabled": True, "first_step": 2, "factor": 2},
+    )
+    first, second = result.trials
+    assert (first.status, second.status) == ("completed", "stopped")
+    assert second.loss == 3.0
+    assert (second.reason or "").startswith("behind at step")
+    job = platform.jobs.get(second.job or "")
+    assert (job.status, job.tags["stopped"]) == ("Canceled", second.reason)
