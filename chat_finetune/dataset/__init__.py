@@ -1,9 +1,10 @@
 """Turn any dataset of conversations into checked, cached `<split>.jsonl` files.
 
     source.py   where the files are: a local folder, or a hub repository at a commit
-    rows.py     parquet or JSONL files → one lazy frame of rows, first n of them
+    rows.py     parquet or JSONL files → chunks of rows, first n of them
     checks.py   which rows are unusable, and why
-    prepare.py  read, judge, write
+    lines.py    chunks → JSON lines, measured on the way; some at a time, side by side
+    prepare.py  read, write, judge
     cache.py    what was prepared before, and how a new entry becomes visible at once or not at all
     report.py   what is told about it
 
@@ -43,7 +44,4 @@ def prepare_dataset(config: DataConfig, cache_dir: Path) -> PreparedDataset:
         with entry.publishing() as folder:
             splits = write_splits(source.files(), config, folder)
             write_manifest(folder, source.name, source.revision, splits)
-        published = entry.load()
-    if published is None:
-        raise RuntimeError(f"{entry.folder} changed while it was written")
-    return published
+        return entry.read()

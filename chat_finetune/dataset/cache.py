@@ -43,12 +43,14 @@ class CacheEntry:
     def load(self) -> PreparedDataset | None:
         """The entry, if it is there and its files still are what was written."""
         try:
-            manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            prepared = self.read()
         except (FileNotFoundError, json.JSONDecodeError):  # never prepared, or lost in a power cut
             return None
-        prepared = _from_manifest(manifest, self.folder)
-        intact = all(_is_intact(split) for split in prepared.splits.values())
-        return prepared if intact else None
+        return prepared if all(_is_intact(split) for split in prepared.splits.values()) else None
+
+    def read(self) -> PreparedDataset:
+        """The entry as its manifest tells it."""
+        return _from_manifest(json.loads((self.folder / MANIFEST).read_text(encoding="utf-8")), self.folder)
 
     @contextmanager
     def publishing(self) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """Which rows are unusable, and why. A row is charged with the first check that it fails.
 
-Measured in a stream, judged in memory: of each row only the few numbers that the verdict needs are held,
+Measured chunk by chunk, judged in memory: of each row only the few numbers that the verdict needs are held,
 about 100 bytes, however long its conversation is.
 """
 
@@ -18,7 +18,7 @@ TRAINING_ROLES = r"^s?(ua)+$"
 GENERATION_ROLES = r"^s?u(au)*a?$"
 
 
-def measure(rows: pl.LazyFrame) -> pl.DataFrame:
+def measure(rows: pl.DataFrame) -> pl.DataFrame:
     """What the verdict needs of every row.
 
     `conversation` and `opening` are 64-bit hashes of all messages and of the first user message; among a
@@ -26,9 +26,10 @@ def measure(rows: pl.LazyFrame) -> pl.DataFrame:
     """
     role = pl.element().struct.field("role")
     content = pl.element().struct.field("content")
-    text = content.str.strip_chars()
     messages = pl.col("messages").list
     letters = role.replace_strict(LETTERS, default="?", return_dtype=pl.String)
+    # Polars copies a nested value to hash it whole: each text is hashed where it lies, then the hashes.
+    message = pl.struct(content.hash(), role.hash()).hash()
     return rows.select(
         "row",
         "reason",
@@ -36,11 +37,11 @@ def measure(rows: pl.LazyFrame) -> pl.DataFrame:
         roles=messages.eval(letters).list.join(""),
         stranger=messages.eval(role.filter(~role.is_in(list(LETTERS)))).list.first(),
         incomplete=messages.eval(role.is_null() | content.is_null()).list.any(),
-        blank=messages.eval(text.str.len_bytes() == 0).list.any(),
+        blank=~messages.eval(content.str.contains(r"\S")).list.all(),
         chars=messages.eval(content.str.len_chars()).list.sum(),
-        conversation=pl.col("messages").hash(),
-        opening=messages.eval(text.filter(role == "user")).list.first().hash(),
-    ).collect(engine="streaming")
+        conversation=messages.eval(message).hash(),
+        opening=messages.eval(content.filter(role == "user")).list.first().str.strip_chars().hash(),
+    )
 
 
 def judge(split: str, measured: pl.DataFrame, max_chars: int) -> pl.DataFrame:

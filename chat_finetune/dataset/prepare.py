@@ -1,15 +1,16 @@
-"""Read, judge, write: the work behind one cache entry."""
+"""Read, write, judge: the work behind one cache entry."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pyarrow as pa
 
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset import checks
+from chat_finetune.dataset.lines import keep_lines, write_lines
 from chat_finetune.dataset.report import SHOWN_PROBLEM_COUNT, SPLITS, SplitReport, describe
 from chat_finetune.dataset.rows import read_rows
 from chat_finetune.dataset.source import SplitFiles
@@ -20,20 +21,27 @@ CHARS_PER_TOKEN = 4  # rule of thumb for English text with byte-pair vocabularie
 
 
 def write_splits(files: SplitFiles, config: DataConfig, folder: Path) -> tuple[SplitReport, ...]:
-    """Write the sound rows of every split to `folder/<split>.jsonl`, in the order of the source."""
+    """Write the sound rows of every split to `folder/<split>.jsonl`, in the order of the source.
+
+    All rows are written while they are measured, since rarely one is unsound; those are taken out afterwards.
+    """
     with TemporaryDirectory(prefix=".rows-", dir=folder) as scratch, _unreadable_files(files):
-        rows = {split: read_rows(split, files[split], config, Path(scratch)) for split in SPLITS}
-        judged = _judge_all(rows, config)
-        if config.on_bad_rows == "fail":
-            _refuse_bad_rows(judged)
-        _refuse_empty_splits(judged)
-        return tuple(_write(split, rows[split], judged[split], folder) for split in SPLITS)
+        chunks = {split: read_rows(split, files[split], config, Path(scratch)) for split in SPLITS}
+        written = {split: write_lines(chunks[split], _path(folder, split)) for split in SPLITS}
+    judged = _judge_all({split: measured for split, (measured, _) in written.items()}, config)
+    if config.on_bad_rows == "fail":
+        _refuse_bad_rows(judged)
+    _refuse_empty_splits(judged)
+    return tuple(_report(split, judged[split], _path(folder, split), written[split][1]) for split in SPLITS)
 
 
-def _judge_all(rows: dict[str, pl.LazyFrame], config: DataConfig) -> dict[str, pl.DataFrame]:
+def _path(folder: Path, split: str) -> Path:
+    return folder / f"{split}.jsonl"
+
+
+def _judge_all(measured: dict[str, pl.DataFrame], config: DataConfig) -> dict[str, pl.DataFrame]:
     judged = {
-        split: checks.judge(split, checks.measure(frame), config.max_chars_per_row)
-        for split, frame in rows.items()
+        split: checks.judge(split, numbers, config.max_chars_per_row) for split, numbers in measured.items()
     }
     for split in SPLITS:
         if split != TRAIN:
@@ -68,33 +76,27 @@ def _refuse_empty_splits(judged: dict[str, pl.DataFrame]) -> None:
             )
 
 
-def _write(split: str, rows: pl.LazyFrame, judged: pl.DataFrame, folder: Path) -> SplitReport:
-    path = folder / f"{split}.jsonl"
-    counts = checks.count_by_reason(judged)
-    flawed = judged.filter(pl.col("reason").is_not_null())["row"]
-    sound = rows.filter(~pl.col("row").is_in(flawed.implode())) if counts else rows
-    sound.select("prompt", "messages", "prompt_id").sink_ndjson(path, engine="streaming")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    chars = judged.filter(pl.col("reason").is_null())["chars"].sum()
+def _report(split: str, judged: pl.DataFrame, path: Path, sha256: str) -> SplitReport:
+    is_sound = judged["reason"].is_null()
+    dropped = judged.height - int(is_sound.sum())
     return SplitReport(
         split=split,
-        rows=judged.height - flawed.len(),
-        dropped=flawed.len(),
-        estimated_tokens=int(chars) // CHARS_PER_TOKEN,
+        rows=judged.height - dropped,
+        dropped=dropped,
+        estimated_tokens=int(judged.filter(is_sound)["chars"].sum()) // CHARS_PER_TOKEN,
         path=path,
-        sha256=sha256,
+        sha256=keep_lines(path, is_sound) if dropped else sha256,
         problems=checks.problems_of(split, judged, SHOWN_PROBLEM_COUNT),
-        dropped_by_reason=counts,
+        dropped_by_reason=checks.count_by_reason(judged),
     )
 
 
 @contextmanager
 def _unreadable_files(files: SplitFiles) -> Iterator[None]:
-    """polars says what is wrong with a file; we say that it is a file of the dataset."""
+    """The library says what is wrong with a file; we say that it is a file of the dataset."""
     try:
         yield
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
         names = ", ".join(path.name for paths in files.values() for path in paths[:3])
         raise DatasetError(
             f"The files of the dataset cannot be read ({names}): {error}",

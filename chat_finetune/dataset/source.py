@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,13 +72,12 @@ class LocalFolder:
 
     @cached_property
     def revision(self) -> str:
+        named = [(split, path) for split in SPLITS for path in self.splits[split]]
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(_sha256, (path for _, path in named))
         digest = hashlib.sha256()
-        for split in SPLITS:
-            for path in self.splits[split]:
-                with path.open("rb") as file:
-                    digest.update(
-                        f"{split}/{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                    )
+        for (split, path), file_digest in zip(named, digests, strict=True):
+            digest.update(f"{split}/{path.name} {file_digest}\n".encode())
         return digest.hexdigest()
 
     @property

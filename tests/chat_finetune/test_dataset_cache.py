@@ -95,12 +95,12 @@ import os, signal
 from pathlib import Path
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset import prepare, prepare_dataset
-write = prepare._write
-def write_two_and_die(split, *rest):
-    if split == "test_gen":
+write = prepare.write_lines
+def write_two_and_die(chunks, path):
+    if path.stem == "test_gen":
         os.kill(os.getpid(), signal.SIGKILL)
-    return write(split, *rest)
-prepare._write = write_two_and_die
+    return write(chunks, path)
+prepare.write_lines = write_two_and_die
 prepare_dataset(DataConfig(source={str(source)!r}, percent=100), Path({str(tmp_path / "cache")!r}))
 """
     died = subprocess.run([sys.executable, "-c", dying], timeout=60, check=False)
