@@ -13,10 +13,10 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server test check docs chaos bench clean
+.PHONY: help setup demo server test check docs chaos bench bench-sweep clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## Build the environment in .venv, once
 
@@ -48,6 +48,9 @@ chaos: setup ## Break every call of the flow, one a run (half an hour); writes d
 
 bench: setup ## Measure, side by side, what it takes (20 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (20 minutes); writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks sweep
 
 clean: ## Remove what was built: environment, caches, demo state
 	rm -rf $(VENV) .demo .server .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -5,13 +5,14 @@ For rehearsals with more jobs than this machine could run. A command component d
     x-declared: {seconds: "${{inputs.seconds}}", metrics: {eval_loss: "3.0 ${{inputs.loss}}"}}
 
 The values of a metric are logged at even distances, the first at the start and the last at the end, with the
-steps 0, 1, and so on. To everybody else the job is like any other; its outputs stay empty.
+steps 0, 1, and so on. To everybody else the job is like any other; its outputs hold nothing that answers.
 """
 
 import asyncio
 import datetime as dt
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azureml_local.components import render
@@ -57,6 +58,12 @@ async def perform(declared: Mapping[str, Any], run: Mapping[str, Any], tracking:
         await _until(started, seconds)
         await tracking.log(run["runId"], name, value, step)
     await _until(started, declared["seconds"])
+
+
+def leave(type: str, path: Path) -> None:
+    """Leave an output that can be registered; that nothing was trained is what it says."""
+    if type == "mlflow_model":
+        (path / "MLmodel").write_text("flavors:\n  declared: {note: nothing was trained}\n", encoding="utf-8")
 
 
 async def _until(started: dt.datetime, seconds: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from azureml_local import reports, staging, supervisor
-from azureml_local.declared import perform
+from azureml_local.declared import leave, perform
 from azureml_local.identity import Identity
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
@@ -176,6 +176,8 @@ class Executor:
                     return self._finish(step, Status.FAILED, {"code": error.code, "message": error.message})
             self._runs.advance(step.name, Status.RUNNING)
             await perform(work, self._runs.get(step.name) or {}, self._tracking)
+            for output in step.outputs.values():
+                leave(output["jobOutputType"], Path(staging.output_path(output, self._places.blobs)))
         self._runs.publish(step)
         return self._finish(step, Status.COMPLETED)
 

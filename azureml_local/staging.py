@@ -126,7 +126,7 @@ async def stage(step: Step, folder: Path, places: Places) -> tuple[str, Path]:
     Raises ServiceError when an input is not there.
     """
     inputs = {name: await _input_path(name, binding, places) for name, binding in step.inputs.items()}
-    outputs = {name: _output_path(output, places.blobs) for name, output in step.outputs.items()}
+    outputs = {name: output_path(output, places.blobs) for name, output in step.outputs.items()}
     work = folder / "wd"
     await asyncio.to_thread(_copy_code, step.code, work)
     for name in ("outputs", "logs"):
@@ -148,7 +148,8 @@ async def _input_path(name: str, binding: Binding, places: Places) -> str:
         ) from error
 
 
-def _output_path(output: Binding, blobs: Blobs) -> str:
+def output_path(output: Binding, blobs: Blobs) -> str:
+    """The path of an output, with the folder that it needs."""
     path = blobs.datastore_path(output["uri"])
     (path.parent if output["jobOutputType"] == "uri_file" else path).mkdir(parents=True, exist_ok=True)
     return str(path)

@@ -18,11 +18,12 @@ class Service:
     Args:
         state: its folder.
         registry: the asset folder that it serves.
+        options: further ones of `azureml-local up`.
     """
 
-    def __init__(self, state: Path, registry: Path) -> None:
+    def __init__(self, state: Path, registry: Path, *options: str) -> None:
         self._state = state
-        self._registry = registry
+        self._options = ["--state", str(state), "--registry", str(registry), *options]
         self._process = self._start()
 
     def __enter__(self) -> Self:
@@ -49,9 +50,8 @@ class Service:
         self._process = self._start()
 
     def _start(self) -> "subprocess.Popen[str]":
-        options = ["--state", str(self._state), "--registry", str(self._registry)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "azureml_local", "up", *options],
+            [sys.executable, "-m", "azureml_local", "up", *self._options],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,

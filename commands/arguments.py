@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from chat_finetune.config import ReapConfig, RetrainConfig
 from chat_finetune.errors import ConfigError
+from chat_finetune.sweep_config import SEARCHES, SweepConfig
 from chat_finetune.trainers import TRAINERS, RegistryPipelineConfig
 
 
@@ -40,6 +41,14 @@ class _RetrainArguments(RetrainConfig, _Arguments):
 
     model_config = SettingsConfigDict(
         cli_prog_name="chat-finetune retrain [--config FILE] [--json] [--any.field value]"
+    )
+
+
+class _SweepArguments(SweepConfig, _Arguments):
+    """Try models, VM sizes and parameters. Every knob is a flag; each comes before what --config says."""
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="chat-finetune sweep [--config FILE] [--json] [--any.field value]"
     )
 
 
@@ -85,6 +94,20 @@ def parse_retrain_config(arguments: Sequence[str], file: Path | None = None) -> 
         raise ConfigError(*explain(error)) from error
 
 
+def parse_sweep_config(arguments: Sequence[str], file: Path | None = None) -> SweepConfig:
+    """A sweep's config from a file, with flags on top. `--help` prints every flag and leaves.
+
+    Raises:
+        ConfigError: the file or a flag holds something else than a config does.
+    """
+    from_file = read_config_file(file) if file else {}
+    try:
+        parsed = _SweepArguments(_cli_parse_args=list(arguments), **from_file)
+        return SweepConfig.model_validate(parsed.model_dump())
+    except ValidationError as error:
+        raise ConfigError(*explain(error, "sweep")) from error
+
+
 def read_config_file(file: Path) -> dict[str, Any]:
     """The document in a YAML or JSON file.
 
@@ -108,10 +131,12 @@ def explain(error: ValidationError, command: str = "retrain") -> tuple[str, str]
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:
-    """A field's name as it is written; pydantic puts the kind of a trainer between its parts."""
-    if place[:1] == ("trainer",):
-        place = tuple(part for part in place if part not in TRAINERS)
-    return ".".join(map(str, place))
+    """A field's name as it is written; pydantic puts the kind of a trainer or search behind its name."""
+    kinds = {"trainer": TRAINERS.keys(), "search": SEARCHES.keys()}
+    before = ("", *place)
+    return ".".join(
+        str(part) for part, group in zip(place, before, strict=False) if part not in kinds.get(str(group), ())
+    )
 
 
 def example() -> str:

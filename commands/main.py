@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when a run failed, 2 when the call was wrong."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command not in ("retrain", "reap"):
+    if rest and known.command not in ("retrain", "sweep", "reap"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     # Read by Prefect, MLflow and the Hugging Face libraries, here and in what we start.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -45,6 +45,13 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
             from commands.retrain import run_retrain
 
             run_retrain(config, as_json=known.json)
+        case "sweep":
+            from commands.arguments import parse_sweep_config
+
+            plan = parse_sweep_config(["--help"] if known.help else rest, known.config)
+            from commands.sweep import run_sweep
+
+            run_sweep(plan, as_json=known.json)
         case "reap":
             from commands.arguments import parse_reap_config
 
@@ -102,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument("-h", "--help", action="store_true")
     retrain.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON file with a config")
     retrain.add_argument("--json", action="store_true", help="print only the result's record on stdout")
+
+    sweep = commands.add_parser(
+        "sweep", help="try models, VM sizes and parameters; keep the best", add_help=False, allow_abbrev=False
+    )
+    sweep.add_argument("-h", "--help", action="store_true")
+    sweep.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON file with a sweep's config")
+    sweep.add_argument("--json", action="store_true", help="print only the result's record on stdout")
 
     for name, text in (
         ("server", "start Prefect's server and a worker here, with everything deployed"),

@@ -15,6 +15,7 @@ from rich.text import Text
 
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _SHOWN_LINE_COUNT = 6
+_SHOWN_STEP_COUNT = 20
 _NAME_WIDTH = 36
 # What Prefect logs when a task run ends, before the state in brackets.
 _FINISHED = "Finished in state "
@@ -67,6 +68,17 @@ class RunProgress(logging.Handler):
         else:
             step.message = _first_line(message)
 
+    def _shown_steps(self) -> list[_Step]:
+        """All of them; of the many of a sweep, those that run and the last that ended."""
+        steps = list(self._steps.values())
+        if len(steps) <= _SHOWN_STEP_COUNT:
+            return steps
+        running = [step for step in steps if step.ended_seconds is None]
+        ended = sorted(
+            (step for step in steps if step not in running), key=lambda step: step.ended_seconds or 0.0
+        )
+        return [*ended, *running[:_SHOWN_STEP_COUNT]][-_SHOWN_STEP_COUNT:]
+
     def __rich__(self) -> RenderableType:
         with self._guard:
             table = Table.grid(padding=(0, 1), expand=True)
@@ -74,7 +86,7 @@ class RunProgress(logging.Handler):
             table.add_column(width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
             table.add_column(width=7, justify="right")
             table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
-            for step in self._steps.values():
+            for step in self._shown_steps():
                 ended = step.ended_seconds or monotonic()
                 table.add_row(
                     _icon(step.state), step.name, f"{ended - step.started_seconds:.1f} s", step.message

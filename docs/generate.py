@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from chat_finetune.config import RetrainConfig
+from chat_finetune.sweep_config import SEARCHES, SweepConfig
 from chat_finetune.trainers import TRAINERS
 
 CONFIG_PAGE = Path(__file__).parent / "reference" / "config.md"
@@ -17,7 +18,13 @@ _HEAD = """\
 Every knob of a retrain run. The same names are the fields of the form in the Prefect UI, the flags of
 `chat-finetune retrain` (`--model.name Phi-4`; `--endpoint.keep` and `--no-endpoint.keep` for a boolean), and
 the keys of a YAML or JSON file for its `--config`. All of them are checked by the same declarations, in
-`chat_finetune/config.py` and `chat_finetune/trainers.py`, from which `make docs` writes this page.
+`chat_finetune/config.py`, `trainers.py` and `sweep_config.py`, from which `make docs` writes this page.
+"""
+_SWEEP_HEAD = """\
+## Sweep
+
+The flags of `chat-finetune sweep` and the fields of its file; `base` holds all of the above. See
+[how to sweep](../how-to/sweep.md).\
 """
 _TABLE_HEAD = "| field | type | default | allowed | |\n|---|---|---|---|---|"
 _BOUNDS = {
@@ -55,15 +62,20 @@ def config_page() -> str:
     for name, field in RetrainConfig.model_fields.items():
         if name == "trainer":
             parts.append(f"## trainer\n\n{field.description} Each kind has fields of its own.\n")
-            parts += [_section(f"### {kind}", name, config()) for kind, config in TRAINERS.items()]
+            parts += [_section(f"### {kind}", "trainer.", config()) for kind, config in TRAINERS.items()]
         else:
-            parts.append(_section(f"## {name}\n\n{field.description}", name, field.get_default()))
-    return "\n".join(parts)
+            parts.append(_section(f"## {name}\n\n{field.description}", f"{name}.", field.get_default()))
+    return "\n".join([*parts, *_sweep()])
 
 
-def _section(heading: str, prefix: str, group: BaseModel) -> str:
-    rows, values = dict(leaves(type(group), f"{prefix}.")), dict(defaults(group, f"{prefix}."))
-    table = [_row(name, rows[name], values[name]) for name in rows]
+def _sweep() -> list[str]:
+    searches = [_section(f"### {kind} search", "search.", config()) for kind, config in SEARCHES.items()]
+    return [_section(_SWEEP_HEAD, "", SweepConfig(), without=("base.", "search")), *searches]
+
+
+def _section(heading: str, prefix: str, group: BaseModel, without: tuple[str, ...] = ()) -> str:
+    rows, values = dict(leaves(type(group), prefix)), dict(defaults(group, prefix))
+    table = [_row(name, rows[name], values[name]) for name in rows if not name.startswith(without)]
     return "\n".join([f"{heading}\n", _TABLE_HEAD, *table, ""])
 
 
@@ -74,7 +86,7 @@ def _row(name: str, schema: Mapping[str, Any], default: object) -> str:
     choices = [typed["const"]] if "const" in typed else typed.get("enum", ())
     allowed = [f"`{item}`" for item in choices]
     allowed += [text.format(_cell(typed[key])) for key, text in _BOUNDS.items() if key in typed]
-    shown = "" if default is None else f"`{_cell(default)}`"
+    shown = "" if default is None or default == () else f"`{_cell(default)}`"
     cells = (f"`{name}`", typed["type"], shown, ", ".join(allowed), schema["description"])
     return f"| {' | '.join(cells)} |"
 

@@ -88,5 +88,5 @@ class SweepResult(_Record):
 
     run: RunRef
     trials: tuple[TrialResult, ...]
-    winner: RetrainResult | None
+    winner: RetrainResult
     folder: Path

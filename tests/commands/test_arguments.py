@@ -8,8 +8,9 @@ import yaml
 
 from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ConfigError
+from chat_finetune.sweep_config import GridSearchConfig, RandomSearchConfig, Range
 from chat_finetune.trainers import CommandJobConfig, RegistryPipelineConfig
-from commands.arguments import example, parse_retrain_config
+from commands.arguments import example, parse_retrain_config, parse_sweep_config
 from commands.main import main
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -117,3 +118,35 @@ def test_the_schema_is_json_with_every_group(capsys: pytest.CaptureFixture[str])
 def test_the_example_is_yaml(capsys: pytest.CaptureFixture[str]):
     assert main(["config", "example"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["name"] == RetrainConfig().model.name
+
+
+# --- Sweeps
+
+
+def test_a_sweep_is_made_of_flags_on_top_of_a_file(tmp_path: Path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("models: [parrot, finch]\nbase: {data: {percent: 1}}\nmax_concurrent: 3\n")
+    flags = ["--search.parameters", '{"trainer.seed": [1, 2]}', "--max_concurrent", "4", "--halving.enabled"]
+    config = parse_sweep_config([*flags, "--base.model.name", "Phi-4"], file)
+    assert (config.models, config.max_concurrent, config.halving.enabled) == (("parrot", "finch"), 4, True)
+    assert (config.base.data.percent, config.base.model.name) == (1, "Phi-4")
+    assert config.search == GridSearchConfig(parameters={"trainer.seed": [1, 2]})
+
+
+def test_a_random_search_is_named_by_its_kind():
+    ranges = '{"trainer.learning_rate": {"low": 1e-6, "high": 1e-4, "log": true}}'
+    config = parse_sweep_config(
+        ["--search.kind", "random", "--search.draw_count", "5", "--search.parameters", ranges]
+    )
+    assert isinstance(config.search, RandomSearchConfig)
+    assert config.search.parameters["trainer.learning_rate"] == Range(low=1e-6, high=1e-4, log=True)
+
+
+def test_a_wrong_flag_of_a_sweep_is_named_without_a_kind(capsys: pytest.CaptureFixture[str]):
+    assert (
+        main(["sweep", "--base.trainer.learning_rate", "7", "--search.kind", "random", "--search.seed", "-1"])
+        == 2
+    )
+    told = capsys.readouterr().err
+    assert "base.trainer.learning_rate: Input should be less than or equal to 1" in told
+    assert "search.seed: Input should be greater than or equal to 0" in told

@@ -58,7 +58,6 @@ def test_two_models_on_two_sizes_are_ranked_and_the_best_is_registered_and_deplo
     assert [(one.trial.parameters[SEED], one.status, one.loss) for one in result.trials] == [
         (150, "completed", 1.5), (150, "completed", 1.5), (250, "completed", 2.5), (250, "completed", 2.5),
     ]  # fmt: skip
-    assert result.winner is not None
     assert result.winner.smoke_test is not None
     assert result.winner.evaluation.tuned_loss == 1.5
     assert result.winner.model.name == f"{result.trials[0].trial.model}-ultrachat-sample"

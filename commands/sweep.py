@@ -1,0 +1,84 @@
+"""`chat-finetune sweep`: many trials, watched."""
+
+import asyncio
+import json
+import sys
+from typing import Any, cast
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from chat_finetune.report import result_record
+from chat_finetune.retention import clean_up_run
+from chat_finetune.sweep.clean_up import cancel_jobs
+from chat_finetune.sweep.leaderboard import rows
+from chat_finetune.sweep.refs import SweepResult
+from chat_finetune.sweep_config import SweepConfig
+from commands.session import flow_session
+from commands.summary import summarize
+
+_SHOWN_ROW_COUNT = 20
+_HIDDEN = ("rank", "job", "studio_url", "gpu_hours", "pareto")
+
+
+def run_sweep(config: SweepConfig, *, as_json: bool) -> None:
+    """Run the flow here, show what it does, and print the leaderboard.
+
+    With `as_json`, stdout holds the result's record alone, and everything else goes to stderr.
+
+    Raises:
+        ChatFinetuneError: what stopped the sweep.
+    """
+    console = Console(file=sys.stderr if as_json else sys.stdout)
+    with flow_session(console):
+        from prefect import get_client
+        from prefect.flow_engine import run_flow_async
+
+        from flows.sweep import sweep
+
+        with get_client(sync_client=True) as client:
+            flow_run = client.create_flow_run(sweep, parameters={"config": config})
+        any_flow: Any = sweep
+        running = run_flow_async(any_flow, flow_run=flow_run, parameters={"config": config})
+        try:
+            result = cast("SweepResult", asyncio.run(running))
+        except KeyboardInterrupt:
+            # A flow cannot tell this from a worker that is stopped, whose run is to be taken up again.
+            asyncio.run(_take_down(str(flow_run.id), config))
+            raise
+    if as_json:
+        print(json.dumps(_record(result), default=str))
+    else:
+        console.print()
+        console.print(_leaderboard(result))
+
+
+async def _take_down(flow_run_id: str, config: SweepConfig) -> None:
+    from chat_finetune.platform import connect
+
+    with connect() as platform:
+        await cancel_jobs(platform, flow_run_id)
+        clean_up_run(platform, flow_run_id, config.base.endpoint.name)
+
+
+def _record(result: SweepResult) -> dict[str, Any]:
+    return {
+        "run": result.run.model_dump(),
+        "trials": rows(result.trials),
+        "winner": result_record(result.winner),
+        "folder": str(result.folder),
+    }
+
+
+def _leaderboard(result: SweepResult) -> RenderableType:
+    table = Table(title="Leaderboard")
+    shown = rows(result.trials)[:_SHOWN_ROW_COUNT]
+    columns = [name for name in shown[0] if name not in _HIDDEN and any(row[name] for row in shown)]
+    for name in columns:
+        table.add_column(name, justify="right" if isinstance(shown[0][name], float | int) else "left")
+    for row in shown:
+        cells = ("" if row[name] is None else row[name] for name in columns)
+        table.add_row(*(escape(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in cells))
+    of_all = f"{len(shown)} of {len(result.trials)} trials; all of them: {result.folder / 'leaderboard.csv'}"
+    return Group(table, escape(of_all), "", summarize(result.winner))
