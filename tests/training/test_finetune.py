@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from chat_training.arguments import FinetuneArguments
+from chat_training.arguments import FinetuneArguments, FinetuneOptions
 from chat_training.devices import Device
 from chat_training.finetune import finetune
 from chat_training.model_import import ModelImportArguments, model_import
@@ -134,7 +134,7 @@ def test_eval_loss_is_the_mean_over_all_answer_tokens(arguments: FinetuneArgumen
         )
     )
     rows = TokenDataset(arguments.preprocess_output, "validation")
-    model = load_model(replace(arguments, apply_lora=False), CPU)
+    model = load_model(replace(arguments, apply_lora=False), CPU, FinetuneOptions())
     total = count = 0.0
     with torch.inference_mode():
         for row in rows:
@@ -146,7 +146,7 @@ def test_eval_loss_is_the_mean_over_all_answer_tokens(arguments: FinetuneArgumen
         sized = replace(arguments, per_device_eval_batch_size=batch_size)
         trainer = build_trainer(
             model,
-            training_arguments(sized, CPU, 3),
+            training_arguments(sized, CPU, 3, FinetuneOptions()),
             PadRight(0, None),
             {"train": rows, "validation": rows},
             [],
@@ -183,7 +183,7 @@ def test_eval_loss_is_the_mean_over_all_answer_tokens(arguments: FinetuneArgumen
 def test_parameters_mean_what_they_say(
     arguments: FinetuneArguments, change: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    made = training_arguments(replace(arguments, **change), CPU, 100)
+    made = training_arguments(replace(arguments, **change), CPU, 100, FinetuneOptions())
     assert {name: getattr(made, name) for name in expected} == expected
 
 

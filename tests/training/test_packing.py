@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
-from chat_training.arguments import FinetuneArguments
+from chat_training.arguments import FinetuneArguments, FinetuneOptions
 from chat_training.devices import Device
 from chat_training.encoding import IGNORED_LABEL, Example
 from chat_training.packing import PackedExample, pack
@@ -47,9 +48,13 @@ def test_rows_are_filled() -> None:
         list(pack([example(11, 1)], 10))
 
 
-def test_each_conversation_is_seen_as_if_it_were_alone(tiny_phi3: Path) -> None:
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_each_conversation_is_seen_as_if_it_were_alone(
+    tiny_phi3: Path, attention: Literal["eager", "sdpa"]
+) -> None:
+    options = FinetuneOptions(attn_implementation=attention)
     arguments = FinetuneArguments(Path(), tiny_phi3 / "data" / "model", Path())
-    model = load_model(arguments, Device("cpu", None)).eval()
+    model = load_model(arguments, Device("cpu", None), options).eval()
     torch.manual_seed(0)
     lengths = (9, 4, 12, 6, 3)
     examples = [

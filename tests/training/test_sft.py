@@ -1,5 +1,8 @@
 """Walkthrough B's training program, on a stand-in of under a million parameters."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,13 @@ import pytest
 import torch
 from chat_training.devices import Device
 from chat_training.progress import ProgressCallback
-from chat_training.sft import SftArguments, finetune_arguments, sft, with_system_message
+from chat_training.sft import SftArguments, finetune_arguments, finetune_options, sft, with_system_message
 from chat_training.steps import StepError, parse_arguments
 from chat_training.trainer import training_arguments
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
+PROJECT = Path(__file__).parents[2]
 CPU = Device("cpu", None)
 
 
@@ -52,7 +56,7 @@ def test_the_defaults_are_the_walkthroughs(tmp_path: Path) -> None:
         2048,
         True,
     )
-    made = training_arguments(told, CPU, 100)
+    made = training_arguments(told, CPU, 100, finetune_options(asked))
     expected = {
         "num_train_epochs": 3,
         "learning_rate": 5e-6,
@@ -112,9 +116,9 @@ def test_a_preempted_training_goes_on_and_ends_like_an_uninterrupted_one(
     def preempt(*_: Any, **__: Any) -> None:
         raise PreemptedError
 
-    lora = replace(arguments, apply_lora=True, lora_dropout=0.1)
-    whole = replace(lora, checkpoint_dir=tmp_path / "whole")
-    again = replace(lora, checkpoint_dir=tmp_path / "again", model_output_dir=tmp_path / "mounted")
+    lora = replace(arguments, method="lora", lora_dropout=0.1)
+    whole = replace(lora, checkpoint_dir=tmp_path / "whole", model_output_dir=tmp_path / "whole model")
+    again = replace(lora, checkpoint_dir=tmp_path / "again", model_output_dir=tmp_path / "model again")
     sft(whole)
     with monkeypatch.context() as patch:
         patch.setattr(ProgressCallback, "on_save", preempt)  # after the first epoch's checkpoint
@@ -124,7 +128,8 @@ def test_a_preempted_training_goes_on_and_ends_like_an_uninterrupted_one(
     capsys.readouterr()
     sft(again)
     assert "resuming from" in capsys.readouterr().out
-    weights = [load_file(folder / "model.safetensors") for folder in (tmp_path / "again", tmp_path / "whole")]
+    assert list(again.checkpoint_dir.iterdir()) == [], "what is complete is not resumed"
+    weights = [load_file(*one.model_output_dir.rglob("model.safetensors")) for one in (again, whole)]
     torch.testing.assert_close(*weights)
 
 
@@ -139,7 +144,39 @@ def test_a_model_that_is_nowhere_is_named(arguments: SftArguments, monkeypatch: 
         sft(replace(arguments, model_name_or_path="nobody/nothing"))
 
 
-def test_several_processes_are_refused(arguments: SftArguments, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(StepError, match="submit the job without `distribution`"):
-        sft(arguments)
+def test_4_bit_weights_are_refused_where_there_is_no_gpu(arguments: SftArguments) -> None:
+    with pytest.raises(StepError, match="on CUDA GPUs alone; choose lora"):
+        sft(replace(arguments, method="qlora"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_that_one_would(arguments: SftArguments, tmp_path: Path) -> None:
+    """Two rows a step on one machine are one row a step on each of two."""
+    alone = replace(
+        arguments, per_device_train_batch_size=2, model_output_dir=tmp_path / "alone", packing=False
+    )
+    sft(alone)
+    options = {
+        "train_file": arguments.train_file,
+        "eval_file": arguments.eval_file,
+        "model_output_dir": tmp_path / "together",
+        "model_name_or_path": arguments.model_name_or_path,
+        "max_length": 256,
+        "packing": "false",
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 1,
+        "learning_rate": 5e-3,
+    }
+    given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "chat_training.sft"]
+    environment = {**os.environ, "PYTHONPATH": "training", "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(
+        [*command, *given], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stdout.count("packed an MLflow model") == 1
+    weights = [
+        load_file(*folder.rglob("model.safetensors"))
+        for folder in (alone.model_output_dir, tmp_path / "together")
+    ]
+    torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)

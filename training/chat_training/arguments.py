@@ -1,4 +1,4 @@
-"""The inputs of the component `chat_completion_finetune`."""
+"""What the fine-tuning step is told: the component `chat_completion_finetune`'s inputs, and more."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,3 +55,12 @@ class FinetuneArguments:
     deepspeed: Path | None = None
     deepspeed_stage: Literal["2", "3"] = "2"
     apply_ort: bool = False
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What the component has no inputs for, and a command job may choose."""
+
+    gradient_checkpointing: bool = True  # on a CPU there is none
+    load_in_4bit: bool = False
+    attn_implementation: Literal["eager", "sdpa"] = "sdpa"

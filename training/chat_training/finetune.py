@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from chat_training.arguments import FinetuneArguments
+from chat_training.arguments import FinetuneArguments, FinetuneOptions
 from chat_training.steps import StepError, run_step
 
 # Models and data come from folders; nothing is fetched.
@@ -37,14 +37,16 @@ from chat_training.trainer import (
 )
 from chat_training.weights import complete_model, load_model, pad_token_id, save_trained
 
+_COMPONENT = FinetuneOptions()
 
-def finetune(a: FinetuneArguments) -> None:
+
+def finetune(a: FinetuneArguments, options: FinetuneOptions = _COMPONENT) -> None:
     """Train, evaluate before and after, and save the model to `pytorch_model_folder`.
 
     Raises:
         StepError: parameters contradict each other, or need what this machine has not.
     """
-    _refuse_contradictions(a)
+    _refuse_contradictions(a, options)
     # The library warns of its own use of a name that it has replaced.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     transformers.utils.logging.set_verbosity_error()
@@ -55,7 +57,7 @@ def finetune(a: FinetuneArguments) -> None:
     _describe(a, device, info, log)
 
     with tempfile.TemporaryDirectory() as adapter:
-        _train(a, device, info, log, Path(adapter))
+        _train(a, options, device, info, log, Path(adapter))
         gc.collect()  # the trained model, before the base is read again
         if _is_main_process():
             complete_model(a, Path(adapter))
@@ -63,12 +65,19 @@ def finetune(a: FinetuneArguments) -> None:
             print(f"saved the model; at most {peak_gib:.1f} GiB of memory were used")
 
 
-def _train(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunLog, adapter: Path) -> None:
+def _train(
+    a: FinetuneArguments,
+    options: FinetuneOptions,
+    device: Device,
+    info: PreprocessInfo,
+    log: RunLog,
+    adapter: Path,
+) -> None:
     # Before the model is made: with DeepSpeed stage 3 these arguments decide how it is loaded.
     splits = {name: TokenDataset(a.preprocess_output, name) for name in ("train", "validation")}
-    arguments = training_arguments(a, device, len(splits["train"]))
+    arguments = training_arguments(a, device, len(splits["train"]), options)
     set_seed(a.seed)
-    model = load_model(a, device)
+    model = load_model(a, device, options)
     print(f"{model.num_parameters(only_trainable=True):,} of {model.num_parameters():,} weights are trained")
     collator = PadRight(
         pad_token_id(a.model_selector_output), info.max_seq_length if info.pad_to_max_length else None
@@ -89,7 +98,7 @@ def _train(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunL
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
-def _refuse_contradictions(a: FinetuneArguments) -> None:
+def _refuse_contradictions(a: FinetuneArguments, options: FinetuneOptions) -> None:
     if a.metric_for_best_model != "loss":
         raise StepError(
             f"metric_for_best_model is {a.metric_for_best_model}; for conversations it must be loss"
@@ -98,6 +107,12 @@ def _refuse_contradictions(a: FinetuneArguments) -> None:
         raise StepError("apply_early_stopping needs evaluations; set evaluation_strategy to epoch or steps")
     if a.apply_lora and a.lora_r < 1:
         raise StepError(f"lora_r is {a.lora_r}; it must be at least 1")
+    if options.load_in_4bit and not torch.cuda.is_available():
+        raise StepError(
+            "qlora computes with 4-bit weights, which bitsandbytes can on CUDA GPUs alone; choose lora"
+        )
+    if options.load_in_4bit and importlib.util.find_spec("bitsandbytes") is None:
+        raise StepError("qlora needs bitsandbytes, which the environment has not; add it or choose lora")
 
 
 def _describe(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunLog) -> None:

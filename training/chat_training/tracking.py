@@ -22,12 +22,15 @@ class RunLog:
     def from_environment(cls, environment: Mapping[str, str]) -> "RunLog":
         """The run named by the job's environment variables."""
         run_id = environment.get("MLFLOW_RUN_ID") or environment.get("AZUREML_RUN_ID") or ""
-        if not run_id or not environment.get("MLFLOW_TRACKING_URI"):
+        uri = environment.get("MLFLOW_TRACKING_URI")
+        if not run_id or not uri:
             print("no MLflow run is named in the environment: metrics are printed only")
             return cls(None, run_id)
         from mlflow import MlflowClient  # slow to import, and only a tracked run needs it
 
-        return cls(MlflowClient(), run_id)
+        # Azure ML's own scheme needs azureml-mlflow, which cannot share an environment with this MLflow;
+        # behind it is MLflow's ordinary interface.
+        return cls(MlflowClient(uri.replace("azureml://", "https://", 1)), run_id)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log parameters as text."""

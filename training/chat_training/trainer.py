@@ -12,7 +12,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from chat_training.arguments import FinetuneArguments
+from chat_training.arguments import FinetuneArguments, FinetuneOptions
 from chat_training.devices import Device
 from chat_training.encoding import IGNORED_LABEL
 from chat_training.model_files import read_json
@@ -94,7 +94,9 @@ def build_trainer(
     return trainer
 
 
-def training_arguments(a: FinetuneArguments, device: Device, train_row_count: int) -> TrainingArguments:
+def training_arguments(
+    a: FinetuneArguments, device: Device, train_row_count: int, options: FinetuneOptions
+) -> TrainingArguments:
     """The library's arguments for the component's; checkpoints go to `pytorch_model_folder`."""
     evaluates = a.evaluation_strategy != "disable"
     every_steps = evaluation_interval_steps(a, train_row_count)
@@ -118,7 +120,7 @@ def training_arguments(a: FinetuneArguments, device: Device, train_row_count: in
         bf16=device.half == "bf16",
         fp16=device.half == "fp16",
         use_cpu=device.is_cpu,
-        activation_checkpointing=not device.is_cpu,
+        activation_checkpointing=options.gradient_checkpointing and not device.is_cpu,
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=a.seed,
         full_determinism=a.enable_full_determinism,

@@ -1,14 +1,15 @@
 """Loading a model to train, putting LoRA around it, and saving what came out."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedTokenizerFast
 
-from chat_training.arguments import FinetuneArguments
+from chat_training.arguments import FinetuneArguments, FinetuneOptions
 from chat_training.devices import Device
 from chat_training.model_files import ADAPTER_FOLDER, FINETUNE_CONFIG_FILE, data_files, read_json
 from chat_training.steps import StepError
@@ -16,23 +17,41 @@ from chat_training.steps import StepError
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
-def load_model(a: FinetuneArguments, device: Device) -> Any:
+def load_model(a: FinetuneArguments, device: Device, options: FinetuneOptions) -> Any:
     """The base model, with LoRA around it when asked for.
 
-    Weights that are trained are float32; frozen ones take half the room when training in half precision.
+    Weights that are trained are float32; frozen ones take half the room when training in half precision, and
+    an eighth in 4 bits.
     """
     frozen = {"bf16": torch.bfloat16, "fp16": torch.float16, None: torch.float32}[device.half]
     model = AutoModelForCausalLM.from_pretrained(
         a.model_selector_output,
         dtype=frozen if a.apply_lora else torch.float32,
         ignore_mismatched_sizes=a.ignore_mismatched_sizes,
+        attn_implementation=options.attn_implementation,
+        **(_in_4bit(frozen) if options.load_in_4bit else {}),
     )
     model.config.use_cache = False  # it serves generation only, and packed conversations would see each other
     if not a.apply_lora:
         return model
-    if not device.is_cpu:
+    if options.load_in_4bit:
+        return get_peft_model(
+            prepare_model_for_kbit_training(model, options.gradient_checkpointing), lora_config(a)
+        )
+    if options.gradient_checkpointing and not device.is_cpu:
         model.enable_input_require_grads()  # gradient checkpointing with frozen embeddings
     return get_peft_model(model, lora_config(a))
+
+
+def _in_4bit(computed_in: torch.dtype) -> dict[str, Any]:
+    """QLoRA's own settings (Dettmers et al. 2023); every process puts its copy on its own GPU."""
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=computed_in,
+    )
+    return {"quantization_config": quantization, "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))}}
 
 
 def lora_config(a: FinetuneArguments) -> LoraConfig:
