@@ -36,6 +36,7 @@ _SECONDS = "trainer.seed"
 _PAGE = 200
 _ENDED = re.compile(r"(\d\d:\d\d:\d\d\.\d{3}) \| INFO +\| Flow run '[^']+' - (\S+) is Completed")
 _LISTED = re.compile(r"^(\S+ \S+) 200 GET management\.azure\.com\S+/jobs \d+ ms", re.M)
+_BY_NAME = re.compile(r"200 GET management\.azure\.com\S+/jobs/(\S+) \d+ ms")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Measured:
     pages: int
     looks: int
     excess_pages: int
+    by_name: int
     delays: Sequence[float]
     lost_count: int
     job_count: int
@@ -205,6 +207,7 @@ class _Bench:
             pages=sum(pages for _, pages in looks),
             looks=len(looks),
             excess_pages=excess,
+            by_name=sum(name.startswith(tag) for name in _BY_NAME.findall(self._service_log())),
             delays=delays,
             lost_count=len(names - completed),
             job_count=len(jobs),
@@ -221,9 +224,12 @@ class _Bench:
             found.setdefault(name, at if at >= began else at + 86_400)
         return found
 
+    def _service_log(self) -> str:
+        return (self._root / "azure" / "logs" / "service.log").read_text()
+
     def _looks(self, began: float, ended: float) -> Iterator[tuple[float, int]]:
         """When the poller began to look, and how many pages it asked for: pages of a look follow at once."""
-        log = (self._root / "azure" / "logs" / "service.log").read_text()
+        log = self._service_log()
         times = [datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").timestamp() for text in _LISTED.findall(log)]
         look: list[float] = []
         for at in (at for at in times if began <= at <= ended):
@@ -256,6 +262,7 @@ def _report(undisturbed: Sequence[Measured], killed: Measured) -> str:
             f"{one.ratio:.2f}",
             f"{one.memory_mb:.0f}",
             f"{one.pages / one.looks:.2f}",
+            f"{one.by_name:,}",
             f"{sum(one.delays) / len(one.delays):.2f}",
             f"{max(one.delays):.2f}",
             f"{one.job_count - one.trial_count}",
@@ -264,7 +271,7 @@ def _report(undisturbed: Sequence[Measured], killed: Measured) -> str:
         for one in (*undisturbed, killed)
     ]
     columns = (
-        "trials", "total s", "nodes need s", "ratio", "flow MB", "pages a look",
+        "trials", "total s", "nodes need s", "ratio", "flow MB", "pages a look", "asked by name",
         "delay, mean", "delay, longest", "twice", "lost",
     )  # fmt: skip
     biggest = undisturbed[-1]

@@ -49,6 +49,12 @@ class Listing:
             yield tuple(_status(job) for job in page["value"])
             url, query = page.get("nextLink"), None
 
+    async def get(self, name: str) -> JobStatus:
+        """One job, by its name."""
+        with azure_errors(f"job {name}"):
+            answer = await self._send("GET", f"/jobs/{name}", params={"api-version": _LIST_VERSION})
+        return _status(answer.json())
+
     async def cancel(self, name: str) -> None:
         """Ask Azure ML to cancel a job; it has taken the request, no more. Ended jobs stay as they are."""
         with azure_errors(f"cancel job {name}"):

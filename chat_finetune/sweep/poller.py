@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chat_finetune.config import JobConfig
-from chat_finetune.errors import ChatFinetuneError, ServiceUnavailableError, TransientError
+from chat_finetune.errors import ChatFinetuneError, MissingError, ServiceUnavailableError, TransientError
 from chat_finetune.jobs import Tell, overdue
 from chat_finetune.polling import Watch
 from chat_finetune.refs import JobRef, JobStatus
 
 if TYPE_CHECKING:
     from chat_finetune.platform.listing import Listing
+
+_FEW_COUNT = 3
 
 
 @dataclass
@@ -29,7 +31,8 @@ class Poller:
     """Lists the jobs of a sweep at a steady interval, and tells whoever waits for one that it has ended.
 
     The newest are listed first, and who still runs is among them: pages are asked for until every job that
-    somebody waits for has been seen.
+    somebody waits for has been seen. A few that are further back are asked for by name, which is less than a
+    page.
 
     Args:
         tag: what the jobs of the sweep carry, and no others.
@@ -112,8 +115,13 @@ class Poller:
             for job in page:
                 missing.discard(job.name)
                 self._see(job)
-            if not missing:
-                return
+            if len(missing) <= _FEW_COUNT:
+                break
+        for name in missing & self._watched.keys():
+            try:
+                self._see(await self._listing.get(name))
+            except MissingError as error:  # somebody deleted it: the end of this trial alone
+                self._watched[name].ended.set_exception(error)
 
     def _see(self, job: JobStatus) -> None:
         self.seen[job.name] = job
