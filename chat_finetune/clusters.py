@@ -5,7 +5,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.compute import check_cluster, check_finetune_size, check_inference_size, check_quota
+from chat_finetune.compute import (
+    check_cluster,
+    check_finetune_size,
+    check_inference_size,
+    check_own_code_size,
+    check_quota,
+)
 from chat_finetune.config import ComputeConfig, RetrainConfig
 from chat_finetune.errors import QuotaError
 from chat_finetune.foundation_model import allow_list
@@ -56,9 +62,13 @@ def check_compute(platform: "Platform", config: RetrainConfig, model: Foundation
         check_quota(serving, config.endpoint.instance_count, usages, "inference", catalog)
     existing = platform.computes.find(config.compute.cluster)
     wanted = existing.vm_size if existing else config.compute.vm_size
-    size = check_finetune_size(wanted, model, sizes, today, catalog)
     if existing:
         check_cluster(existing)
+    if config.trainer.kind == "command_job":
+        needs_gpu = config.trainer.method == "qlora"
+        size = check_own_code_size(wanted, sizes, today, catalog, needs_gpu=needs_gpu)
+        return CheckedCompute(existing, size, serving, usages, "none")
+    size = check_finetune_size(wanted, model, sizes, today, catalog)
     return CheckedCompute(existing, size, serving, usages, allow_list(model, "finetune", catalog).source)
 
 

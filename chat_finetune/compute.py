@@ -48,6 +48,25 @@ def check_finetune_size(
     return size
 
 
+def check_own_code_size(
+    size_name: str, sizes: Sequence[VmSizeRef], today: date, catalog: Catalog, *, needs_gpu: bool
+) -> VmSizeRef:
+    """The size as the region offers it; this project's own training code runs on CPUs too, but for QLoRA.
+
+    Raises:
+        ComputeNotSuitableError: the size is retired, not offered, or without the GPU that it needs.
+    """
+    instead = _instead("finetune", AllowList("none", ()), sizes, today, catalog)
+    _refuse_retired(size_name, today, catalog, instead)
+    size = _offered(size_name, sizes, instead)
+    if needs_gpu and size.gpu_count == 0:
+        raise ComputeNotSuitableError(
+            f"VM size {size.name} has no GPU; 4-bit weights need one.",
+            f"{instead} Or set trainer.method to lora.",
+        )
+    return size
+
+
 def check_inference_size(
     size_name: str, model: FoundationModelRef, sizes: Sequence[VmSizeRef], today: date, catalog: Catalog
 ) -> VmSizeRef:

@@ -17,7 +17,11 @@ from chat_finetune.trainers import RegistryPipelineConfig, TrainerConfig
 class ModelConfig(Group):
     """The foundation model to start from."""
 
-    name: str = Field("Phi-4", min_length=1, description="Name of the foundation model in the registry.")
+    name: str = Field(
+        "Phi-4",
+        min_length=1,
+        description="Name of the model in the registry; for a command job also a hub id, as org/name.",
+    )
     version: str = Field("latest", min_length=1, description="Version of the model, or 'latest'.")
     registry: str = Field(
         "azureml", min_length=1, description="Azure ML registry that holds the model and the component."

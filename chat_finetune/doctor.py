@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.compute import check_finetune_size, check_inference_size, check_quota
+from chat_finetune.clusters import check_compute
+from chat_finetune.compute import check_quota
 from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ChatFinetuneError
+from chat_finetune.foundation_model import hub_model
+from chat_finetune.refs import FoundationModelRef
 from chat_finetune.settings import load_settings
 
 if TYPE_CHECKING:
@@ -71,32 +73,30 @@ def _workspace(platform: "Platform") -> str:
 
 
 def _registry(platform: "Platform", config: RetrainConfig) -> str:
-    registry = platform.registry(config.model.registry)
-    model = registry.foundation_model(config.model.name, config.model.version)
+    model = _model(platform, config)
     found = f"{config.model.registry}: {model.name} {model.version}"
     if config.trainer.kind == "command_job":
         return found
-    component = registry.component(config.trainer.component)
+    component = platform.registry(config.model.registry).component(config.trainer.component)
     return f"{found}, {component.name} {component.version}"
+
+
+def _model(platform: "Platform", config: RetrainConfig) -> FoundationModelRef:
+    on_hub = hub_model(config.model) if config.trainer.kind == "command_job" else None
+    registry = platform.registry(config.model.registry)
+    return on_hub or registry.foundation_model(config.model.name, config.model.version)
 
 
 def _quota(platform: "Platform", config: RetrainConfig) -> str:
     """As the run itself checks it: a cluster that is there has its quota already."""
-    catalog, today = load_catalog(), datetime.now(UTC).date()
-    model = platform.registry(config.model.registry).foundation_model(config.model.name, config.model.version)
-    sizes, usages = platform.computes.vm_sizes(), platform.computes.usages()
+    checked = check_compute(platform, config, _model(platform, config))
     parts = []
-    cluster = platform.computes.find(config.compute.cluster)
-    training = check_finetune_size(
-        cluster.vm_size if cluster else config.compute.vm_size, model, sizes, today, catalog
-    )
-    if cluster:
-        parts.append(f"cluster {cluster.name} is there")
+    if checked.existing:
+        parts.append(f"cluster {checked.existing.name} is there")
     else:
-        check_quota(training, config.compute.max_node_count, usages, "finetune", catalog)
-        parts.append(f"{config.compute.max_node_count} × {training.name} to train")
-    if config.endpoint.deploy:
-        serving = check_inference_size(config.endpoint.instance_type, model, sizes, today, catalog)
-        check_quota(serving, config.endpoint.instance_count, usages, "inference", catalog)
-        parts.append(f"{config.endpoint.instance_count} × {serving.name} to serve")
+        most = config.compute.max_node_count
+        check_quota(checked.size, most, checked.usages, "finetune", load_catalog())
+        parts.append(f"{most} × {checked.size.name} to train")
+    if checked.serving:
+        parts.append(f"{config.endpoint.instance_count} × {checked.serving.name} to serve")
     return ", ".join(parts)

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, Literal
 
 from chat_finetune.catalog import Catalog
+from chat_finetune.config import ModelConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.literals import parse_literal
 from chat_finetune.refs import FoundationModelRef
@@ -29,6 +30,22 @@ class AllowList:
 
     def allows(self, size_name: str) -> bool:
         return self.source == "none" or size_name.lower() in {size.lower() for size in self.sizes}
+
+
+def hub_model(config: ModelConfig) -> FoundationModelRef | None:
+    """The model of the Hugging Face hub that a name with an owner means, such as `microsoft/Phi-4`.
+
+    Raises:
+        ConfigError: a version was given; what is on the hub now is taken.
+    """
+    if "/" not in config.name:
+        return None
+    if config.version != "latest":
+        raise ConfigError(
+            f"model.version is {config.version}, and {config.name} is a model of the Hugging Face hub.",
+            "Set model.version to latest, or name a model of the registry.",
+        )
+    return FoundationModelRef(id=config.name, name=config.name, version="main")
 
 
 def allow_list(model: FoundationModelRef, purpose: Purpose, catalog: Catalog) -> AllowList:

@@ -16,7 +16,7 @@ from chat_finetune.errors import (
     TransientError,
 )
 from chat_finetune.polling import Phase, Watch, phase_of
-from chat_finetune.refs import FinishedJobRef, JobRef, JobStatus, PipelineSpec, StepRef
+from chat_finetune.refs import CommandSpec, FinishedJobRef, JobRef, JobSpec, JobStatus, StepRef
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -38,7 +38,7 @@ def is_interruption(reason: str) -> bool:
     return _INTERRUPTED.search(reason) is not None
 
 
-def start_or_attach(platform: "Platform", spec: PipelineSpec, find: Find | None = None) -> JobRef:
+def start_or_attach(platform: "Platform", spec: JobSpec, find: Find | None = None) -> JobRef:
     """Submit the job, or take the one that an earlier attempt of this run submitted.
 
     The name follows from the run, so a crash between request and answer finds its job again.
@@ -52,7 +52,7 @@ def start_or_attach(platform: "Platform", spec: PipelineSpec, find: Find | None 
     found = (find or platform.jobs.find)(spec.name)
     if found is None:
         try:
-            return _job_ref(spec, platform.jobs.submit(spec, platform.registry(spec.registry)), adopted=False)
+            return _job_ref(spec, _submit(platform, spec), adopted=False)
         except ConflictError:
             found = platform.jobs.get(spec.name)
     theirs, ours = found.tags.get("config_hash"), spec.tags["config_hash"]
@@ -64,7 +64,13 @@ def start_or_attach(platform: "Platform", spec: PipelineSpec, find: Find | None 
     return _job_ref(spec, found, adopted=True)
 
 
-def _job_ref(spec: PipelineSpec, status: JobStatus, *, adopted: bool) -> JobRef:
+def _submit(platform: "Platform", spec: JobSpec) -> JobStatus:
+    if isinstance(spec, CommandSpec):
+        return platform.jobs.submit_command(spec)
+    return platform.jobs.submit(spec, platform.registry(spec.registry))
+
+
+def _job_ref(spec: JobSpec, status: JobStatus, *, adopted: bool) -> JobRef:
     return JobRef(
         name=status.name,
         display_name=status.display_name,

@@ -38,6 +38,9 @@ class ResolvedParameters:
     changes: tuple[ParameterChange, ...]
 
 
+UNCHANGED = ResolvedParameters({}, ())
+
+
 def resolve_parameters(
     trainer: TrainerConfig, model: FoundationModelRef, component: ComponentRef
 ) -> ResolvedParameters:
@@ -48,7 +51,10 @@ def resolve_parameters(
             defaults cannot be read.
     """
     if trainer.kind == "command_job":
-        raise ConfigError("trainer.kind command_job cannot be submitted yet.", "Set registry_pipeline.")
+        raise ConfigError(
+            "trainer.kind is command_job, and a sweep trains with the registry's component.",
+            "Set trainer.kind to registry_pipeline.",
+        )
     values: dict[str, Value] = {}
     changes: list[ParameterChange] = []
     title = f"{component.name} {component.version}"

@@ -246,6 +246,33 @@ class PipelineSpec(_Record):
     tags: Mapping[str, str]
 
 
+class CommandSpec(_Record):
+    """Everything that a fine-tuning command job is made of.
+
+    `base_model` is a model of a registry, or a Hugging Face id. `checkpoints` is a folder of a datastore
+    that a job which is submitted again finds as the one before it left it.
+    """
+
+    name: str
+    display_name: str
+    experiment_name: str
+    code: str
+    command: str
+    image: str
+    requirements: tuple[str, ...]
+    base_model: str
+    cluster: str
+    gpu_count: int
+    node_count: int
+    train_path: str
+    test_path: str
+    checkpoints: str
+    tags: Mapping[str, str]
+
+
+JobSpec = PipelineSpec | CommandSpec
+
+
 class JobStatus(_Record):
     """A job as Azure ML tells it; `status` is one of the 14 of the REST enum JobStatus."""
 

@@ -1,23 +1,24 @@
 """A job that died is submitted again under the next name, so often and no more. Azure ML keeps the count."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chat_finetune.jobs import is_interruption, start_or_attach
 from chat_finetune.names import attempt_name, job_name
 from chat_finetune.polling import Phase, phase_of
-from chat_finetune.refs import JobRef, PipelineSpec
+from chat_finetune.refs import CommandSpec, JobRef, JobSpec, PipelineSpec
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
 # The component's own input, and its own spelling of true (chat_completion_pipeline 0.0.82).
 _RESUME = {"resume_from_checkpoint": "true"}
+Spec = TypeVar("Spec", PipelineSpec, CommandSpec, JobSpec)
 _DEAD = (Phase.FAILED, Phase.CANCELED, Phase.CANCELLING)
 
 
 def submit_or_attach(
-    platform: "Platform", spec: PipelineSpec, max_resubmissions: int, tell: Callable[[str], None]
+    platform: "Platform", spec: JobSpec, max_resubmissions: int, tell: Callable[[str], None]
 ) -> JobRef:
     """Take the run's job that runs or completed; where the last one died, submit the next.
 
@@ -36,8 +37,10 @@ def submit_or_attach(
     return start_or_attach(platform, spec)
 
 
-def next_attempt(spec: PipelineSpec, name: str, reason: str) -> PipelineSpec:
-    """What is submitted after a job that died for that reason."""
+def next_attempt(spec: Spec, name: str, reason: str) -> Spec:
+    """What is submitted after a job that died for that reason; a command job finds its own checkpoints."""
+    if isinstance(spec, CommandSpec):
+        return spec.model_copy(update={"name": name})
     resumes = is_interruption(reason) and _RESUME.keys() <= spec.component.inputs.keys()
     parameters = {**spec.parameters, **_RESUME} if resumes else spec.parameters
     return spec.model_copy(update={"name": name, "parameters": parameters})

@@ -1,7 +1,9 @@
 """What is submitted: the pipeline job of a run, and the tags of what comes out of it."""
 
+from chat_finetune.command_job import command_spec
 from chat_finetune.config import RetrainConfig
 from chat_finetune.dataset import PreparedDataset
+from chat_finetune.errors import MissingError
 from chat_finetune.names import job_name
 from chat_finetune.parameters import ResolvedParameters, display_name
 from chat_finetune.refs import (
@@ -9,6 +11,7 @@ from chat_finetune.refs import (
     ComputeRef,
     FinishedJobRef,
     FoundationModelRef,
+    JobSpec,
     PipelineSpec,
     RunRef,
 )
@@ -45,6 +48,23 @@ def pipeline_spec(
             "data_source": dataset.name,
         },
     )
+
+
+def job_spec(
+    config: RetrainConfig,
+    run: RunRef,
+    model: FoundationModelRef,
+    component: ComponentRef | None,
+    parameters: ResolvedParameters,
+    dataset: PreparedDataset,
+    compute: ComputeRef,
+) -> JobSpec:
+    """The job of a run, of whichever kind of trainer; nothing after it knows which."""
+    if config.trainer.kind == "command_job":
+        return command_spec(config, config.trainer, run, model, dataset, compute)
+    if component is None:
+        raise MissingError("A registry pipeline has no component.", "Set trainer.component.")
+    return pipeline_spec(config, run, model, component, parameters, dataset, compute)
 
 
 def lineage_tags(

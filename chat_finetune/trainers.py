@@ -63,6 +63,13 @@ class CommandJobConfig(Group):
     model_config = ConfigDict(title="Command job")
 
     kind: Literal["command_job"] = Field("command_job", description=_KIND)
+    code: str | None = Field(
+        None,
+        description="Folder with chat_training/ and requirements.txt; empty is our training/.",
+    )
+    image: str | None = Field(
+        None, description="Docker image below the conda environment; empty is Azure ML's for GPUs or CPUs."
+    )
     method: Literal["full", "lora", "qlora"] = Field(
         "full", description="Train all weights, low-rank adapters, or adapters on 4-bit weights (GPUs only)."
     )
@@ -91,6 +98,14 @@ class CommandJobConfig(Group):
     gradient_checkpointing: bool = Field(
         True, description="Compute activations again instead of keeping them; GPUs only."
     )
+    attn_implementation: Literal["eager", "sdpa"] = Field(
+        "eager", description="How attention is computed; sdpa needs less memory."
+    )
+    eval_strategy: Literal["epoch", "steps"] = Field(
+        "epoch",
+        description="When to evaluate and keep a checkpoint: after each epoch, or every eval_steps.",
+    )
+    eval_steps: int = Field(500, ge=1, description="Steps between two evaluations, with eval_strategy steps.")
     seed: int = Field(0, ge=0, description="Seed of shuffling and initialization.")
     lora_r: int = Field(8, ge=1, le=1024, description="Rank of the adapters.")
     lora_alpha: int = Field(128, ge=1, le=4096, description="Scale of the adapters.")

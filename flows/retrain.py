@@ -10,11 +10,11 @@ from prefect.logging.loggers import flow_run_logger
 from chat_finetune.config import JobConfig, RetrainConfig
 from chat_finetune.errors import JobInterruptedError
 from chat_finetune.names import endpoint_name
-from chat_finetune.parameters import resolve_parameters
-from chat_finetune.refs import FinishedJobRef, JobRef, PipelineSpec, RetrainResult, RunRef
+from chat_finetune.parameters import UNCHANGED, resolve_parameters
+from chat_finetune.refs import FinishedJobRef, JobRef, JobSpec, RetrainResult, RunRef
 from chat_finetune.retention import clean_up_run
 from chat_finetune.settings import cache_dir
-from chat_finetune.submission import pipeline_spec
+from chat_finetune.submission import job_spec
 from flows._promote import promote
 from tasks._run import this_run
 from tasks.clean_up import clean_up
@@ -71,11 +71,12 @@ def _train_and_try(
     downloading = download_data.submit(config.data, cache_dir())
     in_background.append(downloading)
     model, component = look_up_model(config.model, config.trainer)
-    parameters = resolve_parameters(config.trainer, model, component)
+    # A command job takes the configuration as it is.
+    parameters = resolve_parameters(config.trainer, model, component) if component else UNCHANGED
     compute = validate_compute(config, run, model)
     dataset = downloading.result()
 
-    spec = pipeline_spec(config, run, model, component, parameters, dataset, compute)
+    spec = job_spec(config, run, model, component, parameters, dataset, compute)
     job = submit_job(spec, config.job)
     creating = create_endpoint.submit(endpoint, config.endpoint, run) if config.endpoint.deploy else None
     in_background += [creating] if creating else []
@@ -85,7 +86,7 @@ def _train_and_try(
     )
 
 
-def _wait_or_resubmit(job: JobRef, spec: PipelineSpec, config: JobConfig) -> FinishedJobRef:
+def _wait_or_resubmit(job: JobRef, spec: JobSpec, config: JobConfig) -> FinishedJobRef:
     while True:
         try:
             return poll_job(job, config)

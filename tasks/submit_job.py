@@ -3,14 +3,14 @@
 from prefect import get_run_logger, task
 
 from chat_finetune.config import JobConfig
-from chat_finetune.refs import JobRef, PipelineSpec
+from chat_finetune.refs import JobRef, JobSpec
 from chat_finetune.resubmission import submit_or_attach
 from tasks._retries import RETRIES
 
 
 # Its result is not kept: Azure ML says better than a file whether the job is still worth waiting for.
 @task(task_run_name="submit {spec.name}", **RETRIES)
-def submit_job(spec: PipelineSpec, config: JobConfig) -> JobRef:
+def submit_job(spec: JobSpec, config: JobConfig) -> JobRef:
     """Submit the pipeline job, or attach to the one that an earlier attempt submitted."""
     from chat_finetune.platform import connect
 

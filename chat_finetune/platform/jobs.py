@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from azure.ai.ml import Input, MLClient
+from azure.ai.ml import Input, MLClient, Output, PyTorchDistribution, command
 from azure.ai.ml.constants import AssetTypes
 from azure.ai.ml.dsl import pipeline
-from azure.ai.ml.entities import Job, PipelineJob
+from azure.ai.ml.entities import Command, Environment, Job, PipelineJob
 
 from chat_finetune.errors import MissingError
 from chat_finetune.platform.errors import azure_errors
 from chat_finetune.platform.registry import Registry
 from chat_finetune.platform.values import plain
-from chat_finetune.refs import JobStatus, PipelineSpec
+from chat_finetune.refs import CommandSpec, JobStatus, PipelineSpec
 
 TRAINED_MODEL = "trained_model"
 
@@ -70,6 +70,15 @@ class Jobs:
             self._validated.add(kind)
             return _status(submitted)
 
+    def submit_command(self, spec: CommandSpec) -> JobStatus:
+        """Upload code and data (once) and submit the command job.
+
+        Raises:
+            ConflictError: the name is taken. A job cannot be changed (azure-docs issue 122250).
+        """
+        with azure_errors(f"submit job {spec.name}"):
+            return _status(self._client.jobs.create_or_update(_command(spec)))
+
     def cancel(self, name: str) -> None:
         """Ask Azure ML to cancel, and wait until it has taken the request. Ended jobs stay as they are."""
         with azure_errors(f"cancel job {name}"):
@@ -105,6 +114,35 @@ def _pipeline(spec: PipelineSpec, component: Any) -> PipelineJob:
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job
+
+
+def _command(spec: CommandSpec) -> Command:
+    inputs = {
+        "train_file": Input(type=AssetTypes.URI_FILE, path=spec.train_path),
+        "eval_file": Input(type=AssetTypes.URI_FILE, path=spec.test_path),
+    }
+    if spec.base_model.startswith("azureml:"):
+        inputs["base_model"] = Input(type=AssetTypes.MLFLOW_MODEL, path=spec.base_model)
+    dependencies = ["python=3.11", "pip", {"pip": list(spec.requirements)}]
+    conda = {"name": "chat-training", "channels": ["conda-forge"], "dependencies": dependencies}
+    several = spec.gpu_count > 1
+    return command(
+        name=spec.name,
+        display_name=spec.display_name,
+        experiment_name=spec.experiment_name,
+        tags=dict(spec.tags),
+        code=spec.code,
+        command=spec.command,
+        environment=Environment(image=spec.image, conda_file=conda),
+        compute=spec.cluster,
+        instance_count=spec.node_count,
+        distribution=PyTorchDistribution(process_count_per_instance=spec.gpu_count) if several else None,
+        inputs=inputs,
+        outputs={
+            TRAINED_MODEL: Output(type=AssetTypes.MLFLOW_MODEL),
+            "checkpoints": Output(type=AssetTypes.URI_FOLDER, path=spec.checkpoints, mode="rw_mount"),
+        },
+    )
 
 
 def _status(job: Job) -> JobStatus:

@@ -32,10 +32,11 @@ class Runs:
     def steps(self, job_name: str) -> tuple[StepRef, ...]:
         """The steps of a fine-tuning job that have started.
 
-        The job holds one node, the registry's pipeline component, and that holds the steps; until
-        there are any, the node itself is the answer. Two requests, however many steps.
+        A pipeline job holds one node, the registry's component, and that holds the steps; until
+        there are any, the node itself is the answer. A command job has none: it is its own step.
+        Two requests, however many steps.
         """
-        nodes = self._children(job_name)
+        nodes = self._children(job_name) or [self._get(f"/runs/{job_name}")]
         steps = self._children(nodes[0]["runId"]) if len(nodes) == 1 else []
         return tuple(_step(run) for run in steps or nodes)
 

@@ -1,5 +1,6 @@
 """The whole flow, on a real Prefect server and Azure ML on loopback."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,23 @@ def test_a_run_ends_with_a_model_that_answered_and_nothing_billed(
     assert tags["data_sha256"] == result.dataset.content_sha256
     assert tags["base_model"] == "azureml://registries/azureml/models/parrot/versions/1"
     assert tags["config_hash"] == result.run.config_hash
+
+
+def test_a_command_job_ends_as_a_pipeline_does(
+    retrain: Run, platform: "Platform", make_config: Config, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    shutil.copytree(Path(__file__).parent / "command_job", code)
+    shutil.copy(Path(__file__).parent / "registry" / "code" / "finetune.py", code)
+    result = retrain(make_config(trainer={"kind": "command_job", "code": str(code)}))
+    assert (result.evaluation.base_loss, result.evaluation.tuned_loss) == (3.0, 2.0)
+    assert [step.name for step in result.job.steps] == [result.job.name], "it is its own step"
+    assert result.parameter_changes == ()
+    assert result.smoke_test is not None
+    assert result.smoke_test.samples[0].answer.startswith("I have learned")
+    assert result.deleted == (f"endpoint {endpoint_name(result.run.flow_run_id)}",)
+    job = platform._workspace_client.jobs.get(result.job.name)
+    assert result.job.name in job.outputs["checkpoints"].path
 
 
 def test_a_failed_step_is_named_with_the_end_of_its_log(
