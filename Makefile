@@ -46,10 +46,10 @@ docs: setup ## Write docs/reference again from the code
 chaos: setup ## Break every call of the flow, one a run (half an hour); writes docs/reference/chaos.md
 	@$(BIN)/python -m chaos.matrix $(ARGS)
 
-bench: setup ## Measure, side by side, what it takes (20 minutes); writes docs/benchmarks.md
+bench: setup ## Measure, side by side, what it takes (5 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (20 minutes); writes docs/benchmarks.md
+bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (5 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks sweep
 
 clean: ## Remove what was built: environment, caches, demo state
