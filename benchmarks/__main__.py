@@ -15,6 +15,7 @@ from benchmarks.page import circumstances, put
 PARTS = {
     "data": 300.0,
     "start": 120.0,
+    "waiting": 120.0,
 }
 APART = {"sweep": 1_800.0}  # only when it is named
 _QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
