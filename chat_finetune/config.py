@@ -151,6 +151,12 @@ class EndpointConfig(Group):
     max_concurrent_requests_per_instance: int = Field(
         1, ge=1, le=1_000, description="Requests that one machine answers at a time."
     )
+    max_queue_wait_seconds: float = Field(
+        0.5, ge=0, le=180, description="Longest wait of a request for a machine that is busy, in seconds."
+    )
+    identity_id: str | None = Field(
+        None, description="Resource id of a user-assigned identity; empty is the endpoint's own identity."
+    )
     liveness_probe: ProbeConfig = Field(ProbeConfig(), description="Is the container alive?")
     readiness_probe: ProbeConfig = Field(
         ProbeConfig(initial_delay_seconds=10), description="May the container take requests?"

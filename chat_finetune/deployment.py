@@ -44,7 +44,9 @@ def ensure_endpoint(platform: "Platform", name: str, config: EndpointConfig, run
             f"Endpoint {name} exists and was not made by {MANAGED_BY}.",
             "Set endpoint.name to a name that is free, or leave it empty.",
         )
-    status = found or platform.endpoints.create(name, description="Chat model under test", tags=tags)
+    status = found or platform.endpoints.create(
+        name, description="Chat model under test", identity_id=config.identity_id, tags=tags
+    )
     return EndpointRef(
         name=name,
         scoring_uri=_scoring_uri(status),

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import (
+    IdentityConfiguration,
+    ManagedIdentityConfiguration,
     ManagedOnlineDeployment,
     ManagedOnlineEndpoint,
     OnlineRequestSettings,
@@ -58,9 +60,17 @@ class Endpoints:
         with azure_errors("list of endpoints"):
             return tuple(_endpoint(found) for found in self._client.online_endpoints.list())
 
-    def create(self, name: str, *, description: str, tags: Mapping[str, str]) -> EndpointStatus:
+    def create(
+        self, name: str, *, description: str, identity_id: str | None = None, tags: Mapping[str, str]
+    ) -> EndpointStatus:
         """Create an endpoint with key authentication. It is free as long as nothing is deployed."""
-        wanted = ManagedOnlineEndpoint(name=name, description=description, auth_mode="key", tags=dict(tags))
+        wanted = ManagedOnlineEndpoint(
+            name=name,
+            description=description,
+            auth_mode="key",
+            identity=_identity(identity_id),
+            tags=dict(tags),
+        )
         with azure_errors(f"create endpoint {name}", conflict=BusyError):
             poller = self._client.online_endpoints.begin_create_or_update(wanted)
             _finish(poller, f"create endpoint {name}", _ENDPOINT_TIMEOUT_SECONDS)
@@ -121,6 +131,7 @@ class Endpoints:
             request_settings=OnlineRequestSettings(
                 request_timeout_ms=round(config.request_timeout_seconds * 1000),
                 max_concurrent_requests_per_instance=config.max_concurrent_requests_per_instance,
+                max_queue_wait_ms=round(config.max_queue_wait_seconds * 1000),
             ),
             tags=dict(tags),
         )
@@ -175,6 +186,13 @@ def _finish_deleting(poller: LROPoller[object], subject: str) -> None:
         raise ServiceUnavailableError(
             error.message, "Nothing to do: it is tried again; `chat-finetune reap` finds what stays."
         ) from error
+
+
+def _identity(resource_id: str | None) -> IdentityConfiguration | None:
+    if resource_id is None:
+        return None
+    assigned = [ManagedIdentityConfiguration(resource_id=resource_id)]
+    return IdentityConfiguration(type="user_assigned", user_assigned_identities=assigned)
 
 
 def _probe(config: ProbeConfig) -> ProbeSettings:

@@ -30,6 +30,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
+IDENTITY = (
+    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/phi"
+    "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/phi-identity"
+)
 Config = Callable[..., RetrainConfig]
 Run = Callable[[RetrainConfig], RetrainResult]
 
@@ -83,13 +87,21 @@ def test_a_command_job_ends_as_a_pipeline_does(
     code = tmp_path / "code"
     shutil.copytree(Path(__file__).parent / "command_job", code)
     shutil.copy(Path(__file__).parent / "registry" / "code" / "finetune.py", code)
-    result = retrain(make_config(trainer={"kind": "command_job", "code": str(code)}))
+    serving = {"name": "with-identity", "keep": True, "identity_id": IDENTITY, "max_queue_wait_seconds": 120}
+    result = retrain(make_config(trainer={"kind": "command_job", "code": str(code)}, endpoint=serving))
+    try:
+        client = platform._workspace_client
+        endpoint = client.online_endpoints.get("with-identity")
+        assert [one.resource_id for one in endpoint.identity.user_assigned_identities] == [IDENTITY]
+        [deployment] = client.online_deployments.list("with-identity")
+        assert deployment.request_settings.max_queue_wait_ms == 120_000
+    finally:
+        platform.endpoints.delete("with-identity")
     assert (result.evaluation.base_loss, result.evaluation.tuned_loss) == (3.0, 2.0)
     assert [step.name for step in result.job.steps] == [result.job.name], "it is its own step"
     assert result.parameter_changes == ()
     assert result.smoke_test is not None
     assert result.smoke_test.samples[0].answer.startswith("I have learned")
-    assert result.deleted == (f"endpoint {endpoint_name(result.run.flow_run_id)}",)
     job = platform._workspace_client.jobs.get(result.job.name)
     assert result.job.name in job.outputs["checkpoints"].path
 
