@@ -51,22 +51,21 @@ def test_two_models_on_two_sizes_are_ranked_and_the_best_is_registered_and_deplo
 ) -> None:
     result = sweep(
         base={"endpoint": {"deploy": True}, "compute": {"cluster": "grid"}},
-        models=["parrot", "finch"],
-        vm_sizes=[NC48],
+        models=["parrot", "robin"],
+        vm_sizes=[NC24, NC48],
         search={"parameters": {SEED: [250, 150]}},
     )
-    assert [(one.trial.parameters[SEED], one.status, one.loss) for one in result.trials] == [
-        (150, "completed", 1.5), (150, "completed", 1.5), (250, "completed", 2.5), (250, "completed", 2.5),
-    ]  # fmt: skip
+    told = [(one.trial.parameters[SEED], one.status, one.loss) for one in result.trials]
+    assert told == [(150, "completed", 1.5)] * 4 + [(250, "completed", 2.5)] * 4
     assert result.winner.smoke_test is not None
     assert result.winner.evaluation.tuned_loss == 1.5
     assert result.winner.model.name == f"{result.trials[0].trial.model}-ultrachat-sample"
     with (result.folder / "leaderboard.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["seed"] for row in rows] == ["150", "150", "250", "250"]
+    assert [row["seed"] for row in rows] == ["150"] * 4 + ["250"] * 4
     assert all(float(row["cost_usd"]) > 0 and row["studio_url"] for row in rows)
     jobs = platform.jobs.list(sweep_name(result.run.flow_run_id))
-    assert {job.name for job in jobs} == {trial_job_name(result.run.flow_run_id, n) for n in (1, 2, 3, 4)}
+    assert {job.name for job in jobs} == {trial_job_name(result.run.flow_run_id, n) for n in range(1, 9)}
     assert {job.tags["flow_run_id"] for job in jobs} == {result.run.flow_run_id}
 
 
