@@ -170,6 +170,7 @@ def small_config() -> RetrainConfig:
             "job": {"max_poll_interval_seconds": 0.1},
             "endpoint": {"instance_type": "Standard_E4s_v3"},
             "smoke_test": {"rows": 2},
+            "run": {"skip_unchanged": False},
         }
     )
 

@@ -177,6 +177,16 @@ class SmokeTestConfig(Group):
     max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
 
 
+class RunConfig(Group):
+    """Whether a run is worth its money."""
+
+    skip_unchanged: bool = Field(
+        True,
+        description="Spend nothing when the last registered model came of the same data, base model, "
+        "component and configuration.",
+    )
+
+
 class ReapConfig(Group):
     """What may be removed that nobody owns any more."""
 
@@ -200,6 +210,7 @@ class RetrainConfig(Group):
     review: ReviewConfig = Field(ReviewConfig(), description="What the tuned model must reach.")
     endpoint: EndpointConfig = Field(EndpointConfig(), description="Where the tuned model answers.")
     smoke_test: SmokeTestConfig = Field(SmokeTestConfig(), description="What the deployed model is asked.")
+    run: RunConfig = Field(RunConfig(), description="Whether the run is worth its money.")
 
     @field_validator("trainer", mode="before")
     @classmethod

@@ -30,25 +30,31 @@ def read_evaluation(platform: "Platform", job: FinishedJobRef) -> EvaluationRef:
     return EvaluationRef(base_loss=None, tuned_loss=None, rows=None, train_curve=(), eval_curve=())
 
 
-def judge(evaluation: EvaluationRef, config: ReviewConfig) -> str:
-    """The verdict in a sentence.
+def compare(evaluation: EvaluationRef) -> str:
+    """The tuned model against the base model, in a sentence."""
+    improvement = evaluation.improvement_percent
+    if improvement is None:
+        return "The training component logged no loss of the base model: nothing to compare with."
+    better, direction = ("Better", "lower") if improvement > 0 else ("Not better", "higher")
+    return (
+        f"{better} than the base model: loss on held-out rows {evaluation.base_loss:.3f} → "
+        f"{evaluation.tuned_loss:.3f}, {abs(improvement):.1f} % {direction}."
+    )
+
+
+def judge(evaluation: EvaluationRef, config: ReviewConfig) -> None:
+    """Refuse a model that is not good enough.
 
     Raises:
         NotBetterError: the loss on held-out rows did not fall by what `config` asks for.
     """
     improvement = evaluation.improvement_percent
-    if improvement is None:
-        return "The training component logged no loss of the base model: nothing to compare with."
-    told = (
-        f"loss on held-out rows {evaluation.base_loss:.3f} → {evaluation.tuned_loss:.3f}, "
-        f"{improvement:.1f} % lower"
-    )
-    if improvement < config.min_improvement_percent:
+    if improvement is not None and improvement < config.min_improvement_percent:
         raise NotBetterError(
-            f"The tuned model is not good enough: {told}, asked for {config.min_improvement_percent:.1f} %.",
+            f"The tuned model is not good enough: {compare(evaluation)} "
+            f"Asked for {config.min_improvement_percent:.1f} %.",
             "Look at the loss curve, then change data or training, or lower review.min_improvement_percent.",
         )
-    return f"Better than the base model: {told}."
 
 
 def draw_loss_curve(evaluation: EvaluationRef) -> bytes:

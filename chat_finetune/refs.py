@@ -49,6 +49,14 @@ class ComponentRef(_Record):
     outputs: tuple[str, ...]
 
 
+class TrainingSource(_Record):
+    """What a run starts from, each at the version that it was found at; a command job has no component."""
+
+    model: FoundationModelRef
+    component: ComponentRef | None
+    dataset: PreparedDataset
+
+
 class VmSizeRef(_Record):
     """A VM size as the workspace's region offers it. Prices are USD an hour, None where none is told."""
 
@@ -226,6 +234,14 @@ class RetrainResult(_Record):
     smoke_test: SmokeTestRef | None
     estimated_cost: CostRef
     deleted: tuple[str, ...]
+
+
+class UnchangedResult(_Record):
+    """A run that had nothing to do: `model` came of the same, and `made_by` is the flow run that made it."""
+
+    run: RunRef
+    model: ModelRef
+    made_by: str
 
 
 class PipelineSpec(_Record):

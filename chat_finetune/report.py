@@ -2,11 +2,25 @@
 
 from typing import Any
 
-from chat_finetune.refs import RetrainResult
+from chat_finetune.evaluation import compare
+from chat_finetune.refs import RetrainResult, UnchangedResult
 
 
-def result_record(result: RetrainResult) -> dict[str, Any]:
+def verdict(result: RetrainResult | UnchangedResult) -> str:
+    """How the run ended, in a sentence or two."""
+    if isinstance(result, UnchangedResult):
+        return (
+            f"Nothing has changed since {result.model.name}:{result.model.version}, and nothing was spent. "
+            "To train all the same, switch run.skip_unchanged off."
+        )
+    model = f"{result.model.name}:{result.model.version}"
+    return f"{model} is registered. {compare(result.evaluation)}"
+
+
+def result_record(result: RetrainResult | UnchangedResult) -> dict[str, Any]:
     """The result as JSON values; times in seconds, money in USD, losses in nats per token."""
+    if isinstance(result, UnchangedResult):
+        return {"unchanged": result.model_dump()}
     job, dataset = result.job, result.dataset
     return {
         "run": result.run.model_dump(),

@@ -4,11 +4,14 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from chat_finetune.refs import RetrainResult, SmokeTestRef
+from chat_finetune.refs import RetrainResult, SmokeTestRef, UnchangedResult
+from chat_finetune.report import verdict
 
 
-def summarize(result: RetrainResult) -> RenderableType:
+def summarize(result: RetrainResult | UnchangedResult) -> RenderableType:
     """Everything that happened, and the answers beside the ground truth."""
+    if isinstance(result, UnchangedResult):
+        return escape(verdict(result))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     for label, text in _rows(result):

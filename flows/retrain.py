@@ -6,22 +6,35 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.futures import PrefectFuture, wait
 from prefect.logging.loggers import flow_run_logger
+from prefect.states import Completed
 
 from chat_finetune.config import JobConfig, RetrainConfig
 from chat_finetune.errors import JobInterruptedError
-from chat_finetune.names import endpoint_name
+from chat_finetune.names import endpoint_name, registered_model_name
 from chat_finetune.parameters import UNCHANGED, resolve_parameters
-from chat_finetune.refs import FinishedJobRef, JobRef, JobSpec, RetrainResult, RunRef
+from chat_finetune.refs import (
+    FinishedJobRef,
+    JobRef,
+    JobSpec,
+    RetrainResult,
+    RunRef,
+    TrainingSource,
+    UnchangedResult,
+)
+from chat_finetune.report import verdict
 from chat_finetune.retention import clean_up_run
 from chat_finetune.settings import cache_dir
 from chat_finetune.submission import job_spec
+from chat_finetune.unchanged import fingerprint
 from flows._promote import promote
 from tasks._run import this_run
 from tasks.clean_up import clean_up
 from tasks.create_endpoint import create_endpoint
 from tasks.download_data import download_data
+from tasks.find_unchanged import find_unchanged
 from tasks.look_up_model import look_up_model
 from tasks.poll_job import poll_job
+from tasks.record_fingerprint import record_fingerprint
 from tasks.submit_job import submit_job
 from tasks.validate_compute import validate_compute
 
@@ -44,8 +57,10 @@ def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     description="Fine-tune a chat model, and put it behind an endpoint if it is better.",
     on_cancellation=[_clean_up_cancelled],
 )
-def retrain(config: RetrainConfig) -> RetrainResult:
+def retrain(config: RetrainConfig) -> RetrainResult | UnchangedResult:
     """Fine-tune a chat model on Azure Machine Learning, test it behind an endpoint, leave nothing billed.
+
+    Gives an UnchangedResult, having spent nothing, when it would only make again what is there.
 
     Raises:
         PermanentError: something that trying again cannot mend; what the run had created is deleted.
@@ -54,7 +69,13 @@ def retrain(config: RetrainConfig) -> RetrainResult:
     endpoint = config.endpoint.name or endpoint_name(run.flow_run_id)
     in_background: list[PrefectFuture[Any]] = []
     try:
-        result = _train_and_try(config, run, endpoint, in_background)
+        source = _gather(config, in_background)
+        made_of = fingerprint(config, source)
+        # A command job's code has no version to compare.
+        unchanged = (config.run.skip_unchanged and source.component) and find_unchanged(
+            registered_model_name(source.model.name, config.data.source), made_of, config.endpoint, run
+        )
+        result = unchanged or _train_and_try(config, run, source, endpoint, in_background)
     except (Exception, KeyboardInterrupt):
         # What is only now being created would outlive the clean-up.
         wait(in_background)
@@ -62,20 +83,32 @@ def retrain(config: RetrainConfig) -> RetrainResult:
         raise
     kept = config.endpoint.keep or not config.endpoint.deploy
     deleted = clean_up(run, endpoint, keep_endpoint=kept)
-    return result.model_copy(update={"deleted": (*result.deleted, *deleted)})
+    if isinstance(result, RetrainResult):
+        record_fingerprint(result.model, made_of)
+        result = result.model_copy(update={"deleted": (*result.deleted, *deleted)})
+    # Prefect shows the message beside the run, and gives the caller the data.
+    return Completed(message=verdict(result), data=result)  # type: ignore[return-value]
 
 
-def _train_and_try(
-    config: RetrainConfig, run: RunRef, endpoint: str, in_background: list[PrefectFuture[Any]]
-) -> RetrainResult:
+def _gather(config: RetrainConfig, in_background: list[PrefectFuture[Any]]) -> TrainingSource:
     downloading = download_data.submit(config.data, cache_dir())
     in_background.append(downloading)
     model, component = look_up_model(config.model, config.trainer)
+    dataset = downloading.result()
+    return TrainingSource(model=model, component=component, dataset=dataset)
+
+
+def _train_and_try(
+    config: RetrainConfig,
+    run: RunRef,
+    source: TrainingSource,
+    endpoint: str,
+    in_background: list[PrefectFuture[Any]],
+) -> RetrainResult:
+    model, component, dataset = source.model, source.component, source.dataset
     # A command job takes the configuration as it is.
     parameters = resolve_parameters(config.trainer, model, component) if component else UNCHANGED
     compute = validate_compute(config, run, model)
-    dataset = downloading.result()
-
     spec = job_spec(config, run, model, component, parameters, dataset, compute)
     job = submit_job(spec, config.job)
     creating = create_endpoint.submit(endpoint, config.endpoint, run) if config.endpoint.deploy else None

@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
 from chat_finetune.config import ReviewConfig
-from chat_finetune.evaluation import draw_loss_curve, judge, read_evaluation
+from chat_finetune.evaluation import compare, draw_loss_curve, judge, read_evaluation
 from chat_finetune.refs import EvaluationRef, FinishedJobRef
 from tasks._results import KEPT
 from tasks._retries import RETRIES
@@ -28,5 +28,6 @@ def review_metrics(job: FinishedJobRef, config: ReviewConfig) -> EvaluationRef:
         key="held-out-loss",
         description=f"Loss on held-out rows of {job.name}; step 0 is the base model",
     )
-    get_run_logger().info(judge(evaluation, config))
+    get_run_logger().info(compare(evaluation))
+    judge(evaluation, config)
     return evaluation

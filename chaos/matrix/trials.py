@@ -133,6 +133,7 @@ class Trials:
             "job": {"max_poll_interval_seconds": 0.1, "max_resubmissions": 0},
             "endpoint": {"instance_type": "Standard_E4s_v3", "deploy": variant in ("serve", "replace")},
             "smoke_test": {"rows": 1},
+            "run": {"skip_unchanged": False},
         }
         match variant:
             case "fresh":  # the SDK uploads nothing that it has uploaded before

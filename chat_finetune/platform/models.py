@@ -1,5 +1,7 @@
 """Registered models of the workspace."""
 
+from collections.abc import Mapping
+
 from azure.ai.ml import MLClient
 from azure.ai.ml.constants import AssetTypes
 from azure.ai.ml.entities import Model
@@ -22,14 +24,33 @@ class Models:
                 model = self._client.models.get(name, version=version)
         except MissingError:
             return None
-        return _ref(model), {key: str(value) for key, value in (model.tags or {}).items()}
+        return _ref(model), _tags(model)
+
+    def find_newest(self, name: str) -> tuple[ModelRef, dict[str, str]] | None:
+        """The version of the model that was registered last and is not archived, and its tags, or None."""
+        try:
+            with azure_errors(f"list of versions of model {name}"):
+                versions = list(self._client.models.list(name))
+        except MissingError:
+            return None
+        if not versions:
+            return None
+        newest = max(versions, key=lambda model: model.creation_context.created_at)
+        return _ref(newest), _tags(newest)
+
+    def add_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a model version; they may change as long as it exists."""
+        with azure_errors(f"tag model {name}:{version}"):
+            model = self._client.models.get(name, version=version)
+            model.tags = {**(model.tags or {}), **tags}
+            self._client.models.create_or_update(model)
 
     def tags(self) -> tuple[dict[str, str], ...]:
         """The tags of every version of every model of the workspace."""
         with azure_errors("list of models"):
             names = [model.name for model in self._client.models.list()]
             found = [version for name in names for version in self._client.models.list(name)]
-            return tuple({key: str(value) for key, value in (one.tags or {}).items()} for one in found)
+            return tuple(_tags(one) for one in found)
 
     def register(
         self, job_name: str, output: str, *, name: str, version: str, description: str, tags: dict[str, str]
@@ -53,3 +74,7 @@ class Models:
 
 def _ref(model: Model) -> ModelRef:
     return ModelRef(name=model.name, version=str(model.version), id=model.id)
+
+
+def _tags(model: Model) -> dict[str, str]:
+    return {key: str(value) for key, value in (model.tags or {}).items()}

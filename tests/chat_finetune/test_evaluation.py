@@ -1,5 +1,6 @@
 """The verdict and its picture."""
 
+import re
 from io import BytesIO
 
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 
 from chat_finetune.config import ReviewConfig
 from chat_finetune.errors import NotBetterError
-from chat_finetune.evaluation import draw_loss_curve, judge
+from chat_finetune.evaluation import compare, draw_loss_curve, judge
 from chat_finetune.refs import EvaluationRef, MetricPoint
 
 
@@ -16,10 +17,11 @@ def evaluation(base: float | None, tuned: float | None) -> EvaluationRef:
     return EvaluationRef(base_loss=base, tuned_loss=tuned, rows=4, train_curve=curve, eval_curve=curve)
 
 
-def test_a_fall_is_told_in_percent_of_the_base_model():
-    assert "2.000 → 1.500, 25.0 % lower" in judge(
-        evaluation(2.0, 1.5), ReviewConfig(min_improvement_percent=25)
-    )
+@pytest.mark.parametrize(
+    ("tuned", "said"), [(1.5, "Better .* 2.000 → 1.500, 25.0 % lower"), (2.5, "Not better .* 25.0 % higher")]
+)
+def test_the_difference_is_told_in_percent_of_the_base_model(tuned: float, said: str):
+    assert re.match(said, compare(evaluation(2.0, tuned)))
 
 
 @pytest.mark.parametrize(("tuned", "asked"), [(2.1, 0.0), (1.9, 10.0), (2.0, 0.1)])
@@ -29,7 +31,8 @@ def test_what_is_not_good_enough_is_refused(tuned: float, asked: float):
 
 
 def test_without_a_base_loss_there_is_no_claim():
-    assert "nothing to compare with" in judge(evaluation(None, 1.5), ReviewConfig(min_improvement_percent=50))
+    judge(evaluation(None, 1.5), ReviewConfig(min_improvement_percent=50))
+    assert "nothing to compare with" in compare(evaluation(None, 1.5))
     assert evaluation(None, 1.5).improvement_percent is None
 
 

@@ -31,6 +31,7 @@ _STAGE = {
     "job": {"max_poll_interval_seconds": 0.1},
     "endpoint": {"instance_type": "Standard_E4s_v3"},
     "smoke_test": {"rows": 2},
+    "run": {"skip_unchanged": False},
 }
 _START_SECONDS = 180
 _RUN_SECONDS = 240

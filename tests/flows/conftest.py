@@ -136,6 +136,7 @@ def make_config() -> Callable[..., RetrainConfig]:
             "job": {"max_poll_interval_seconds": 0.1},
             "endpoint": {"instance_type": "Standard_E4s_v3"},
             "smoke_test": {"rows": 2},
+            "run": {"skip_unchanged": False},
         }
         for name, fields in groups.items():
             given[name] = {**given.get(name, {}), **fields}

@@ -1,0 +1,22 @@
+"""Was this model made before?"""
+
+from prefect import get_run_logger, task
+
+from chat_finetune import unchanged
+from chat_finetune.config import EndpointConfig
+from chat_finetune.refs import RunRef, UnchangedResult
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="compare with the last {name}", **RETRIES)
+def find_unchanged(
+    name: str, fingerprint: str, config: EndpointConfig, run: RunRef
+) -> UnchangedResult | None:
+    """Look whether the last registered model came of the same data, base model, component and config."""
+    from chat_finetune.platform import connect
+
+    with connect() as platform:
+        found = unchanged.find_unchanged(platform, name, fingerprint, config, run)
+    if found:
+        get_run_logger().info("nothing has changed since %s:%s", found.model.name, found.model.version)
+    return found
