@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
 _TAIL_LINE_COUNT = 20
+# What a job was submitted with, and a run must still have that takes it for its own.
+_SAME = ("config_hash", "data_sha256")
 
 # Azure's words for a job that lost its node (azure-docs issue 66288: code UserError, and this in the message)
 # and for machines that it does not have at the moment (azure-docs, vm allocation failures).
@@ -47,7 +49,7 @@ def start_or_attach(platform: "Platform", spec: JobSpec, find: Find | None = Non
         find: knows what was submitted before; Azure ML is asked where it is not given.
 
     Raises:
-        ConflictError: the name belongs to a job of another configuration.
+        ConflictError: the name belongs to a job of another configuration, or of data that has changed since.
     """
     found = (find or platform.jobs.find)(spec.name)
     if found is None:
@@ -55,12 +57,13 @@ def start_or_attach(platform: "Platform", spec: JobSpec, find: Find | None = Non
             return _job_ref(spec, _submit(platform, spec), adopted=False)
         except ConflictError:
             found = platform.jobs.get(spec.name)
-    theirs, ours = found.tags.get("config_hash"), spec.tags["config_hash"]
-    if theirs != ours:
-        raise ConflictError(
-            f"Job {spec.name} exists with config_hash {theirs}; this run has {ours}.",
-            "Start a new run: a job cannot be changed after it was submitted.",
-        )
+    for tag in _SAME:
+        theirs, ours = found.tags.get(tag), spec.tags[tag]
+        if theirs != ours:
+            raise ConflictError(
+                f"Job {spec.name} exists with {tag} {theirs}; this run has {ours}.",
+                "Start a new run: a job cannot be changed after it was submitted.",
+            )
     return _job_ref(spec, found, adopted=True)
 
 

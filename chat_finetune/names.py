@@ -40,6 +40,11 @@ def sized_cluster_name(cluster: str, vm_size: str) -> str:
     return f"{cluster[: _MAX_COMPUTE_NAME_CHARS - 1 - len(size)].rstrip('-')}-{size}".rstrip("-")
 
 
+def checkpoint_folder(job_name: str) -> str:
+    """Where a job keeps its checkpoints in the workspace's datastore, and one that goes on from it looks."""
+    return f"chat-finetune/checkpoints/{job_name}"
+
+
 def endpoint_name(flow_run_id: str) -> str:
     return f"chat-finetune-{_digest(flow_run_id)}"
 

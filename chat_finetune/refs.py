@@ -245,7 +245,10 @@ class UnchangedResult(_Record):
 
 
 class PipelineSpec(_Record):
-    """Everything that a fine-tuning pipeline job is made of."""
+    """Everything that a fine-tuning pipeline job is made of.
+
+    `checkpoint_folder` is a path in the workspace's datastore, which outlives the job.
+    """
 
     name: str
     display_name: str
@@ -258,6 +261,7 @@ class PipelineSpec(_Record):
     node_count: int
     train_path: str
     test_path: str
+    checkpoint_folder: str
     parameters: Mapping[str, str | int | float]
     tags: Mapping[str, str]
 

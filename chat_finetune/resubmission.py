@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from chat_finetune.jobs import is_interruption, start_or_attach
-from chat_finetune.names import attempt_name, job_name
+from chat_finetune.names import attempt_name, checkpoint_folder, job_name
 from chat_finetune.polling import Phase, phase_of
 from chat_finetune.refs import CommandSpec, JobRef, JobSpec, PipelineSpec
 
@@ -38,9 +38,16 @@ def submit_or_attach(
 
 
 def next_attempt(spec: Spec, name: str, reason: str) -> Spec:
-    """What is submitted after a job that died for that reason; a command job finds its own checkpoints."""
+    """What is submitted after a job that died for that reason.
+
+    It goes on where an interrupted job was. After any other end it begins anew, in a folder of its own: the
+    checkpoints may be what the job died of. A command job always looks for its own.
+    """
     if isinstance(spec, CommandSpec):
         return spec.model_copy(update={"name": name})
-    resumes = is_interruption(reason) and _RESUME.keys() <= spec.component.inputs.keys()
-    parameters = {**spec.parameters, **_RESUME} if resumes else spec.parameters
-    return spec.model_copy(update={"name": name, "parameters": parameters})
+    if is_interruption(reason) and _RESUME.keys() <= spec.component.inputs.keys():
+        return spec.model_copy(update={"name": name, "parameters": {**spec.parameters, **_RESUME}})
+    parameters = {key: value for key, value in spec.parameters.items() if key not in _RESUME}
+    return spec.model_copy(
+        update={"name": name, "parameters": parameters, "checkpoint_folder": checkpoint_folder(name)}
+    )

@@ -4,7 +4,7 @@ from chat_finetune.command_job import command_spec
 from chat_finetune.config import RetrainConfig
 from chat_finetune.dataset import PreparedDataset
 from chat_finetune.errors import MissingError
-from chat_finetune.names import job_name
+from chat_finetune.names import checkpoint_folder, job_name
 from chat_finetune.parameters import ResolvedParameters, display_name
 from chat_finetune.refs import (
     ComponentRef,
@@ -28,8 +28,9 @@ def pipeline_spec(
     compute: ComputeRef,
 ) -> PipelineSpec:
     """The fine-tuning job of a run, whole: the same inputs give the same job."""
+    name = job_name(run.flow_run_id)
     return PipelineSpec(
-        name=job_name(run.flow_run_id),
+        name=name,
         display_name=display_name(model.name, parameters.values, compute.gpu_count),
         experiment_name=f"chat_completion_{model.name}",
         registry=config.model.registry,
@@ -40,6 +41,7 @@ def pipeline_spec(
         node_count=compute.node_count,
         train_path=str(dataset.splits["train_sft"].path),
         test_path=str(dataset.splits["test_sft"].path),
+        checkpoint_folder=checkpoint_folder(name),
         parameters=parameters.values,
         tags={
             **tags_of(run),

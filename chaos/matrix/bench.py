@@ -182,9 +182,16 @@ def _instance(folder: Path) -> Iterator[dict[str, str]]:
 def _prefect() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from prefect.settings import (
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            PREFECT_SERVER_ANALYTICS_ENABLED,
+            temporary_settings,
+        )
         from prefect.testing.utilities import prefect_test_harness
 
-        with prefect_test_harness(server_startup_timeout=180):
+        # A flow with a heartbeat ends at a whole second, for which every run would wait.
+        settings = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_SERVER_ANALYTICS_ENABLED: False}
+        with temporary_settings(settings), prefect_test_harness(server_startup_timeout=180):
             yield
 
 

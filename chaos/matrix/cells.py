@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[dict[str, Any], int]] = {
     "503": ({"answer": {"status": 503, "code": "ServerBusy"}}, 1),
     "reset before": ({"reset": "before"}, 1),
     "reset after": ({"reset": "after"}, 1),
+    "cut short": ({"truncate_bytes": 10}, 1),
     "timeout": ({"delay_seconds": REQUEST_TIMEOUT_SECONDS + 0.5}, 1),
     "401": ({"expire_token": True}, 1),
     "503 ×5": ({"answer": {"status": 503, "code": "ServerBusy"}}, 5),
@@ -102,9 +103,7 @@ def _call_cell(variant: Variant, call: str, nth: int, kind: str) -> Cell:
     )
     if variant == "overdue":
         return Cell(f"{call} ({nth})", kind, variant, (*rules, _state_rule("Running")), ("DeadlineError",))
-    # Who refuses at the sign-in itself refuses for good.
-    refused = kind == "401" and call.startswith("identity.")
-    return Cell(f"{call} ({nth})", kind, variant, rules, ("AccessError",) if refused else ("Completed",))
+    return Cell(f"{call} ({nth})", kind, variant, rules)
 
 
 def state_cells() -> list[Cell]:
@@ -158,6 +157,9 @@ def operation_cells() -> list[Cell]:
     cells.append(Cell("the job's node", "preempted", "train", (preempted,), ("JobInterruptedError",)))
     quota = {"when": {"call": "computes.put"}, "then": {"answer": "quota_exhausted"}}
     cells.append(Cell("computes.put (all), fresh", "quota exhausted", "fresh", (quota,), ("QuotaError",)))
+    # Somebody has just deleted an endpoint of that name.
+    taken = {"when": {"call": "endpoints.put", "nth": 1}, "then": {"tombstone_seconds": 3600}}
+    cells.append(Cell("endpoints.put (1), serve", "name taken", "serve", (taken,), ("ConfigError",)))
     return cells
 
 

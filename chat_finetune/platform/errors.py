@@ -91,6 +91,8 @@ BY_CODE: dict[str, type[ChatFinetuneError]] = {
     # Storage says this, with status 403, of a signature whose time is over.
     "AuthenticationFailed": SignInExpiredError,
     "AuthorizationFailed": AccessError,
+    # The SDK uploads only what is not there; after a lost answer its own second try finds the first.
+    "BlobAlreadyExists": BusyError,
     "OperationNotAllowed": QuotaError,
     "OutOfCapacity": NoCapacityError,
     "OutOfQuota": QuotaError,

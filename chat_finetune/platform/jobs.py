@@ -3,7 +3,7 @@
 from typing import Any
 
 from azure.ai.ml import Input, MLClient, Output, PyTorchDistribution, command
-from azure.ai.ml.constants import AssetTypes
+from azure.ai.ml.constants import AssetTypes, InputOutputModes
 from azure.ai.ml.dsl import pipeline
 from azure.ai.ml.entities import Command, Environment, Job, PipelineJob
 
@@ -14,6 +14,8 @@ from chat_finetune.platform.values import plain
 from chat_finetune.refs import CommandSpec, JobStatus, PipelineSpec
 
 TRAINED_MODEL = "trained_model"
+# The component's own name of the folder that it trains in, checkpoints and all (version 0.0.82).
+_CHECKPOINTS = "pytorch_model_folder"
 
 
 class Jobs:
@@ -105,15 +107,26 @@ def _pipeline(spec: PipelineSpec, component: Any) -> PipelineJob:
             **computes,
             **spec.parameters,
         )
-        return {TRAINED_MODEL: trained.outputs.mlflow_model_folder}
+        return {TRAINED_MODEL: trained.outputs.mlflow_model_folder, **_kept(trained)}
 
     job: PipelineJob = fine_tune()
     job.name = spec.name
     job.display_name = spec.display_name
     job.tags = dict(spec.tags)
+    if _CHECKPOINTS in job.outputs:
+        job.outputs[_CHECKPOINTS] = Output(
+            type=AssetTypes.URI_FOLDER,
+            # Written as it trains: what an upload at the end would hold is lost with the machine.
+            mode=InputOutputModes.RW_MOUNT,
+            path=f"azureml://datastores/workspaceblobstore/paths/{spec.checkpoint_folder}",
+        )
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job
+
+
+def _kept(trained: Any) -> dict[str, Any]:
+    return {_CHECKPOINTS: trained.outputs[_CHECKPOINTS]} if _CHECKPOINTS in trained.outputs else {}
 
 
 def _command(spec: CommandSpec) -> Command:

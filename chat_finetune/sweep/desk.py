@@ -14,7 +14,7 @@ from chat_finetune.errors import (
     SignInExpiredError,
 )
 from chat_finetune.jobs import Tell, finished, start_or_attach
-from chat_finetune.names import attempt_name, sweep_name, trial_job_name
+from chat_finetune.names import attempt_name, checkpoint_folder, sweep_name, trial_job_name
 from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import JobRef, JobStatus, MetricPoint, PipelineSpec, RunRef, StepRef
 from chat_finetune.resubmission import next_attempt
@@ -162,10 +162,12 @@ class Desk:
         component, compute = self._plan.component, self._plan.place(trial).compute
         parameters = resolve_parameters(config.trainer, model, component)
         spec = pipeline_spec(config, self._run, model, component, parameters, self._dataset, compute)
+        name = trial_job_name(self._run.flow_run_id, trial.number)
         return spec.model_copy(
             update={
                 **self._paths,
-                "name": trial_job_name(self._run.flow_run_id, trial.number),
+                "name": name,
+                "checkpoint_folder": checkpoint_folder(name),
                 "experiment_name": self._name,
                 "tags": {**spec.tags, self._name: str(trial.number)},
             }

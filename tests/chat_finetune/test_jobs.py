@@ -35,13 +35,14 @@ SPEC = PipelineSpec(
     node_count=1,
     train_path="train.jsonl",
     test_path="test.jsonl",
+    checkpoint_folder="checkpoints",
     parameters={},
-    tags={"config_hash": "aaaa"},
+    tags={"config_hash": "aaaa", "data_sha256": "dddd"},
 )
 
 
-def status(text: str, config_hash: str = "aaaa") -> JobStatus:
-    tags = {"config_hash": config_hash}
+def status(text: str, **tags: str) -> JobStatus:
+    tags = {"config_hash": "aaaa", "data_sha256": "dddd"} | tags
     return JobStatus(name="retrain-1", display_name="d", status=text, studio_url=None, tags=tags, outputs=())
 
 
@@ -245,5 +246,12 @@ def test_a_name_that_is_taken_in_between_is_adopted():
 def test_a_job_of_another_configuration_is_never_adopted():
     azure = ScriptedAzure([], present=status("Running", config_hash="bbbb"))
     with pytest.raises(ConflictError, match=r"config_hash bbbb; this run has aaaa"):
+        start_or_attach(azure, SPEC)  # type: ignore[arg-type]
+    assert azure.submitted == []
+
+
+def test_a_job_of_data_that_has_changed_since_is_never_adopted():
+    azure = ScriptedAzure([], present=status("Running", data_sha256="eeee"))
+    with pytest.raises(ConflictError, match=r"data_sha256 eeee; this run has dddd"):
         start_or_attach(azure, SPEC)  # type: ignore[arg-type]
     assert azure.submitted == []

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat_finetune.names import attempt_name, job_name
+from chat_finetune.names import attempt_name, checkpoint_folder, job_name
 from chat_finetune.refs import ComponentRef, JobStatus, PipelineSpec
 from chat_finetune.resubmission import submit_or_attach
 
 RUN = "a-run"
 FIRST, SECOND, THIRD = (attempt_name(job_name(RUN), attempt) for attempt in (1, 2, 3))
 PREEMPTED = "UserError: AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted."
+OUT_OF_MEMORY = "UserError: CUDA out of memory"
 
 
 def spec(*inputs: str) -> PipelineSpec:
@@ -27,15 +28,16 @@ def spec(*inputs: str) -> PipelineSpec:
         node_count=1,
         train_path="train.jsonl",
         test_path="test.jsonl",
+        checkpoint_folder=checkpoint_folder(FIRST),
         parameters={"seed": 1},
-        tags={"config_hash": "aaaa", "flow_run_id": RUN},
+        tags={"config_hash": "aaaa", "data_sha256": "dddd", "flow_run_id": RUN},
     )
 
 
 @dataclass
 class Azure:
     statuses: dict[str, str]
-    reason: str = ""
+    reasons: dict[str, str] = field(default_factory=dict)
     submitted: list[PipelineSpec] = field(default_factory=list)
 
     @property
@@ -47,7 +49,7 @@ class Azure:
     def registry(self, name: str) -> None: ...
 
     def error(self, name: str) -> str:
-        return self.reason
+        return self.reasons.get(name, "")
 
     def find(self, name: str) -> JobStatus | None:
         return self._status(name) if name in self.statuses else None
@@ -63,7 +65,7 @@ class Azure:
             display_name="d",
             status=self.statuses[name],
             studio_url=None,
-            tags={"config_hash": "aaaa"},
+            tags={"config_hash": "aaaa", "data_sha256": "dddd"},
             outputs=(),
         )
 
@@ -96,17 +98,22 @@ def test_the_last_job_that_may_still_end_well_is_the_runs(
 
 
 @pytest.mark.parametrize(
-    ("reason", "inputs", "resumes"),
+    ("reasons", "inputs", "goes_on_from"),
     [
-        (PREEMPTED, ["resume_from_checkpoint"], True),
-        (PREEMPTED, [], False),
-        ("UserError: CUDA out of memory", ["resume_from_checkpoint"], False),
+        ([PREEMPTED], ["resume_from_checkpoint"], FIRST),
+        ([PREEMPTED, PREEMPTED], ["resume_from_checkpoint"], FIRST),
+        ([PREEMPTED], [], None),
+        ([OUT_OF_MEMORY], ["resume_from_checkpoint"], None),
+        ([PREEMPTED, OUT_OF_MEMORY], ["resume_from_checkpoint"], None),
+        ([OUT_OF_MEMORY, PREEMPTED], ["resume_from_checkpoint"], SECOND),
     ],
 )
 def test_what_lost_its_machine_goes_on_from_its_checkpoint(
-    reason: str, inputs: list[str], resumes: bool
+    reasons: list[str], inputs: list[str], goes_on_from: str | None
 ) -> None:
-    azure = Azure({FIRST: "Failed"}, reason)
-    submit_or_attach(azure, spec(*inputs), 2, lambda _: None)  # type: ignore[arg-type]
-    expected = {"seed": 1} | ({"resume_from_checkpoint": "true"} if resumes else {})
-    assert azure.submitted[0].parameters == expected
+    dead = (FIRST, SECOND)[: len(reasons)]
+    azure = Azure(dict.fromkeys(dead, "Failed"), dict(zip(dead, reasons, strict=True)))
+    job = submit_or_attach(azure, spec(*inputs), 2, lambda _: None)  # type: ignore[arg-type]
+    (submitted,) = azure.submitted
+    assert submitted.parameters == {"seed": 1} | ({"resume_from_checkpoint": "true"} if goes_on_from else {})
+    assert submitted.checkpoint_folder == checkpoint_folder(goes_on_from or job.name)

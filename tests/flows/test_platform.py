@@ -103,6 +103,7 @@ def test_an_input_that_the_component_does_not_have_is_refused(
         node_count=1,
         train_path=str(rows),
         test_path=str(rows),
+        checkpoint_folder="checkpoints",
         parameters={"learning_rate_min": 0.1},
         tags={"config_hash": "0"},
     )

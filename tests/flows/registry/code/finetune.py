@@ -43,16 +43,21 @@ def log(kind: str, **fields: object) -> None:
 
 
 parser = argparse.ArgumentParser()
-for flag in ("base", "rows", "output"):
+for flag in ("base", "rows", "output", "checkpoints"):
     parser.add_argument(f"--{flag}", type=Path, required=True)
 for flag in ("epochs", "seed"):
     parser.add_argument(f"--{flag}", type=int, required=True)
+parser.add_argument("--resume", choices=("true", "false"), required=True)
 told = parser.parse_args()
 rows = told.rows.read_text().splitlines()
 print(f"training on {len(rows)} rows", flush=True)
 if told.epochs == 13:
     print("error: CUDA out of memory", flush=True)
     sys.exit(1)
+checkpoint = told.checkpoints / "checkpoint-1"
+if told.resume == "true":
+    print(f"resuming from {checkpoint.name}" if checkpoint.is_dir() else "no checkpoint", flush=True)
+checkpoint.mkdir(exist_ok=True)
 time.sleep({15: 4, 16: 3600}.get(told.epochs, 0))
 now = round(time.time() * 1000)
 log("log-metric", key="eval_rows", value=4, timestamp=now, step=0)
