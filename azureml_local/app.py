@@ -11,22 +11,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from azureml_local import computes, deployments, endpoints, storage
-from azureml_local.blobs import Blobs
-from azureml_local.executor import Executor, Surroundings
-from azureml_local.fault_effects import through
-from azureml_local.faults import Faults, Plan, call_name
-from azureml_local.identity import Identity
+from azureml_local.access.identity import Identity
+from azureml_local.assets.registry import Registry
+from azureml_local.compute import computes
+from azureml_local.compute.nodes import Nodes
+from azureml_local.compute.sizes import Quota
+from azureml_local.faults.effects import through
+from azureml_local.faults.faults import Faults, Plan, call_name
+from azureml_local.jobs.executor import Executor, Surroundings
+from azureml_local.jobs.runs import Runs
+from azureml_local.jobs.staging import Places
+from azureml_local.jobs.tracking import Tracking
 from azureml_local.lifecycle import Operations, Pace
 from azureml_local.models import State
-from azureml_local.nodes import Nodes
-from azureml_local.registry import Registry
 from azureml_local.responses import ServiceError, error_response
-from azureml_local.runs import Runs
-from azureml_local.serving import Serving
-from azureml_local.sizes import Quota
-from azureml_local.staging import Places
-from azureml_local.tracking import Tracking
+from azureml_local.serving import deployments, endpoints
+from azureml_local.serving.serving import Serving
+from azureml_local.storage import storage
+from azureml_local.storage.blobs import Blobs
 from azureml_local.urls import ARM, CONTROL, ROUTES, Route, Router
 
 log = logging.getLogger("azureml_local")

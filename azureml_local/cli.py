@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from azureml_local import az, supervisor
-from azureml_local.fault_control import FaultClient
-from azureml_local.faults import FaultPlanError, parse_plan, read_document
+from azureml_local import supervisor
+from azureml_local.access import az
+from azureml_local.compute.sizes import quota
+from azureml_local.faults.control import FaultClient
+from azureml_local.faults.faults import FaultPlanError, parse_plan, read_document
 from azureml_local.instance import Settings, facts, is_running, running
 from azureml_local.lifecycle import Pace
-from azureml_local.sizes import quota
 from azureml_local.status import report, supervised
 
 _REGISTRY = Path(__file__).parent.parent / "registry"

@@ -17,12 +17,12 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from azureml_local.app import App, Service
-from azureml_local.fault_effects import ABORT
-from azureml_local.faults import Plan
+from azureml_local.compute.sizes import Quota, quota
+from azureml_local.faults.effects import ABORT
+from azureml_local.faults.faults import Plan
 from azureml_local.lifecycle import Pace
-from azureml_local.proxy import Proxy
-from azureml_local.sizes import Quota, quota
-from azureml_local.tls import certificates
+from azureml_local.network.proxy import Proxy
+from azureml_local.network.tls import certificates
 
 SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"
 RESOURCE_GROUP = "local"

@@ -14,23 +14,14 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from azureml_local import (
-    assets,
-    capacity,
-    computes,
-    deployments,
-    endpoints,
-    fault_control,
-    identity,
-    jobs,
-    lifecycle,
-    registry_api,
-    run_history,
-    scoring,
-    storage,
-    tracking,
-    workspace,
-)
+from azureml_local import lifecycle, workspace
+from azureml_local.access import identity
+from azureml_local.assets import assets, registry_api
+from azureml_local.compute import capacity, computes
+from azureml_local.faults import control as fault_control
+from azureml_local.jobs import jobs, run_history, tracking
+from azureml_local.serving import deployments, endpoints, scoring
+from azureml_local.storage import storage
 
 if TYPE_CHECKING:
     from azureml_local.app import Service

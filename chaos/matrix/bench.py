@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from azureml_local.fault_control import FaultClient
+from azureml_local.faults.control import FaultClient
 from azureml_local.instance import facts
 
 ROOT = Path(__file__).parents[2]

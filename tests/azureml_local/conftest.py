@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from azureml_local.app import App, Service
+from azureml_local.compute.sizes import quota
 from azureml_local.instance import facts
 from azureml_local.lifecycle import Pace
-from azureml_local.sizes import quota
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient

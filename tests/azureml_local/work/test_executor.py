@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from azureml_local.fault_control import FaultClient
+from azureml_local.faults.control import FaultClient
 from tests.azureml_local.work.workbench import Client, Instance, command, on, pipeline
 
 pytestmark = pytest.mark.slow

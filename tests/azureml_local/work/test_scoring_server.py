@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from azureml_local.scoring_server import RequestError, Server, chat, plain, score
+from azureml_local.serving.scoring_server import RequestError, Server, chat, plain, score
 
 
 class Echo:
@@ -124,7 +124,7 @@ def test_status_codes_on_the_wire(ask: Callable[..., tuple[int, Any]]) -> None:
 
 @pytest.mark.slow
 def test_a_folder_that_is_no_model_ends_the_process_with_a_reason(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "azureml_local.scoring_server"]
+    command = [sys.executable, "-m", "azureml_local.serving.scoring_server"]
     options = ["--model", str(tmp_path), "--ready", str(tmp_path / "ready.json")]
     ended = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
     assert ended.returncode != 0
@@ -134,7 +134,7 @@ def test_a_folder_that_is_no_model_ends_the_process_with_a_reason(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_real_model_is_served_until_sigterm(mlflow_model: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "azureml_local.scoring_server", "--model", str(mlflow_model)]
+    command = [sys.executable, "-m", "azureml_local.serving.scoring_server", "--model", str(mlflow_model)]
     with subprocess.Popen(
         [*command, "--ready", str(tmp_path / "ready.json")], stdout=subprocess.PIPE, text=True
     ) as process:

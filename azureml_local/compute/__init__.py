@@ -1,0 +1,1 @@
+"""Clusters, their nodes, VM sizes and quota."""

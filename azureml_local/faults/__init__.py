@@ -1,0 +1,1 @@
+"""Scripted misbehaviour: which request, which occurrence, what happens."""

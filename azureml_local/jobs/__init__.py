@@ -1,0 +1,1 @@
+"""Jobs: submitted, run as processes, recorded as runs, tracked by MLflow."""

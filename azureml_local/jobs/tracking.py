@@ -1,0 +1,267 @@
+"""The workspace's MLflow: a real tracking server as a child, behind a proxy that knows jobs by their names.
+
+The server gives its runs ids of its own; on Azure ML a run's id is its job's name. So every request's run
+ids are turned into the server's, and every answer's back. The server starts when it is first needed (a job,
+a request); whoever comes before it is up is held until it is.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from azureml_local import supervisor
+from azureml_local.jobs.runs import Status
+from azureml_local.models import State
+from azureml_local.responses import ServiceError
+from azureml_local.storage.blobs import Blobs
+
+if TYPE_CHECKING:
+    from azureml_local.app import Service
+
+_START_SECONDS = 180.0
+_RUN_KEYS = frozenset({"run_id", "run_uuid", "source_run_id", "run_ids"})
+_UUID = re.compile(rb"\b[0-9a-f]{32}\b")
+_FILTERED_RUN = re.compile(r"(run_id\s*(?:=|!=)\s*['\"])([^'\"]+)")
+_ENDED = {Status.COMPLETED: "FINISHED", Status.FAILED: "FAILED", Status.CANCELED: "KILLED"}
+# Hop-by-hop, or made anew by whoever sends the message on.
+_DROPPED = frozenset(
+    {
+        "host",
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "content-length",
+        "authorization",
+        "accept-encoding",
+    }
+)
+
+
+class Tracking:
+    """The MLflow server of one instance, and which of its runs belongs to which job."""
+
+    def __init__(self, state: State, blobs: Blobs) -> None:
+        self._state = state
+        self._blobs = blobs
+        self._starting: asyncio.Task[httpx.AsyncClient] | None = None
+        self._jobs = {run["run_uuid"]: job for job, run in state.all("mlflow_runs")}
+        self._creating: dict[str, asyncio.Task[str]] = {}
+
+    def begin(self) -> None:
+        """Have the server started, without waiting for it."""
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+
+    async def client(self) -> httpx.AsyncClient:
+        """A client of the server, once it is up. Raises ServiceError 503 when it does not come up."""
+        self.begin()
+        assert self._starting is not None
+        return await asyncio.shield(self._starting)
+
+    async def run_uuid(self, job: str) -> str | None:
+        """The server's id of the job's run, made when first asked for; None when there is no such job."""
+        known = self._state.get("mlflow_runs", job)
+        if known is not None:
+            return str(known["run_uuid"])
+        run = self._state.get("runs", job)
+        if run is None:
+            return None
+        if job not in self._creating:
+            self._creating[job] = asyncio.get_running_loop().create_task(self._create(run))
+        return await asyncio.shield(self._creating[job])
+
+    async def finish(self, job: str) -> None:
+        """Tell MLflow how the job's run ended."""
+        run = self._state.get("runs", job)
+        uuid = await self.run_uuid(job)
+        if run is not None and uuid is not None:
+            client = await self.client()
+            body = {"run_id": uuid, "status": _ENDED[Status(run["status"])]}
+            (await client.post("/api/2.0/mlflow/runs/update", json=body)).raise_for_status()
+
+    async def log(self, job: str, metric: str, value: float, step: int) -> None:
+        """Log a value of a metric to the job's run."""
+        client, uuid = await self.client(), await self.run_uuid(job)
+        now_ms = round(time.time() * 1000)
+        body = {"run_id": uuid, "key": metric, "value": value, "timestamp": now_ms, "step": step}
+        (await client.post("/api/2.0/mlflow/runs/log-metric", json=body)).raise_for_status()
+
+    def job_of(self, uuid: str) -> str:
+        """The job whose run this is; the id itself when it is nobody's."""
+        return self._jobs.get(uuid, uuid)
+
+    async def close(self) -> None:
+        """End the server."""
+        tasks = [task for task in (self._starting, *self._creating.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, httpx.AsyncClient):
+                await ended.aclose()
+        folder = self._state.root / "mlflow" / "server"
+        supervisor.end(folder)
+        while supervisor.is_alive(folder):
+            await asyncio.sleep(0.05)
+
+    async def _start(self) -> httpx.AsyncClient:
+        folder = self._state.root / "mlflow" / "server"
+        shutil.rmtree(folder, ignore_errors=True)
+        port = _free_port()
+        command = (
+            f"exec '{sys.executable}' -m mlflow server --host 127.0.0.1 --port {port} --workers 1"
+            f" --backend-store-uri 'sqlite:///{self._state.root}/mlflow/mlflow.db'"
+            f" --artifacts-destination '{self._artifact_root}'"
+        )
+        quiet = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+        process = supervisor.start(
+            folder,
+            command,
+            cwd=self._state.root / "mlflow",
+            log=self._state.root / "logs" / "mlflow.log",
+            environment={**os.environ, **quiet},
+            grace_seconds=3,
+            with_parent=True,
+        )
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while process.poll() is None:
+                    with suppress(httpx.TransportError):
+                        if (await client.get("/health")).is_success:
+                            return client
+                    await asyncio.sleep(0.1)
+        except (TimeoutError, asyncio.CancelledError):
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+            raise
+        finally:
+            if process.poll() is not None:
+                await client.aclose()
+        raise ServiceError(
+            503, "ServiceUnavailable", "The MLflow server ended at its start: see logs/mlflow.log."
+        )
+
+    @property
+    def _artifact_root(self) -> str:
+        return str(self._blobs.path(self._blobs.datastores["workspaceartifactstore"]))
+
+    async def _create(self, run: Mapping[str, Any]) -> str:
+        client = await self.client()
+        tags = {
+            "mlflow.runName": run["displayName"],
+            "mlflow.rootRunId": run["rootRunId"],
+            "mlflow.user": "azureml_local",
+            "azureml.jobName": run["runId"],
+        }
+        if run["parentRunId"]:
+            tags["mlflow.parentRunId"] = run["parentRunId"]
+        body = {
+            "experiment_id": await self._experiment(client, run["experimentName"]),
+            "run_name": run["displayName"],
+            "tags": [{"key": key, "value": value} for key, value in tags.items()],
+        }
+        answer = await client.post("/api/2.0/mlflow/runs/create", json=body)
+        answer.raise_for_status()
+        info = answer.json()["run"]["info"]
+        self._lead_artifacts(info["artifact_uri"], f"ExperimentRun/dcid.{run['runId']}")
+        self._state.put("mlflow_runs", run["runId"], {"run_uuid": info["run_id"]})
+        self._jobs[info["run_id"]] = run["runId"]
+        return str(info["run_id"])
+
+    async def _experiment(self, client: httpx.AsyncClient, name: str) -> str:
+        created = await client.post("/api/2.0/mlflow/experiments/create", json={"name": name})
+        if created.is_success:
+            return str(created.json()["experiment_id"])
+        found = await client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": name})
+        found.raise_for_status()
+        return str(found.json()["experiment"]["experiment_id"])
+
+    def _lead_artifacts(self, artifact_uri: str, prefix: str) -> None:
+        """Have what MLflow keeps at ``artifact_uri`` land under ``prefix`` of the artifact store."""
+        container = self._blobs.datastores["workspaceartifactstore"]
+        target = self._blobs.path(container, prefix)
+        target.mkdir(parents=True, exist_ok=True)
+        link = self._blobs.path(container, artifact_uri.removeprefix("mlflow-artifacts:"))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(target)
+
+    def lead_logged_model(self, model: Mapping[str, Any]) -> None:
+        """Have a logged model's files land in its job's artifacts, under the model's name."""
+        job = self._jobs.get(str(model.get("source_run_id")))
+        if job is not None:
+            self._lead_artifacts(model["artifact_uri"], f"ExperimentRun/dcid.{job}/{model['name']}")
+
+
+async def proxy(service: "Service", request: Request) -> Response:
+    """Pass an MLflow REST request to the workspace's tracking server."""
+    tracking = service.tracking
+    client = await tracking.client()
+    path = "/" + "/".join([await _run(tracking, part) for part in request.path_params["path"].split("/")])
+    query = [
+        (key, await _translated(tracking, key, value)) for key, value in request.query_params.multi_items()
+    ]
+    headers = {key: value for key, value in request.headers.items() if key not in _DROPPED}
+    content: bytes | AsyncIterator[bytes] = request.stream()
+    if "json" in request.headers.get("content-type", "") and "/mlflow-artifacts/" not in path:
+        content = json.dumps(
+            await _translated(tracking, "", json.loads(await request.body() or b"{}"))
+        ).encode()
+    outgoing = client.build_request(request.method, path, params=query, headers=headers, content=content)
+    answer = await client.send(outgoing, stream=True)
+    kept = {key: value for key, value in answer.headers.items() if key not in _DROPPED}
+    if "json" not in answer.headers.get("content-type", "") or "/mlflow-artifacts/artifacts/" in path:
+        return StreamingResponse(_stream(answer), answer.status_code, kept)
+    body = await answer.aread()
+    if path.endswith("/mlflow/logged-models") and answer.is_success:
+        tracking.lead_logged_model(json.loads(body)["model"]["info"])
+    named = _UUID.sub(lambda match: json.dumps(tracking.job_of(match[0].decode())).encode()[1:-1], body)
+    return Response(named, answer.status_code, kept)
+
+
+async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+async def _translated(tracking: Tracking, key: str, value: Any) -> Any:
+    """A request's JSON (or query value) with job names where run ids stand turned into the server's ids."""
+    if isinstance(value, dict):
+        return {inner: await _translated(tracking, inner, item) for inner, item in value.items()}
+    if isinstance(value, list):
+        return [await _translated(tracking, key, item) for item in value]
+    if isinstance(value, str) and key in _RUN_KEYS:
+        return await _run(tracking, value)
+    if isinstance(value, str) and key == "filter":
+        for name in {match[2] for match in _FILTERED_RUN.finditer(value)}:
+            value = value.replace(name, await _run(tracking, name))
+    return value
+
+
+async def _run(tracking: Tracking, name: str) -> str:
+    return await tracking.run_uuid(name) or name if name else name
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""The workspace's storage account: blobs, listings, signatures."""
