@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from chat_finetune.errors import ChatFinetuneError, ConfigError
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chat-finetune", description="Fine-tune chat models on Azure Machine Learning with Prefect."
     )
+    parser.add_argument("--version", action="version", version=version("chat-finetune"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="run the whole flow on this machine, without an Azure account")

@@ -1,0 +1,15 @@
+"""The command line as a whole."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from commands.main import main
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    assert (left.value.code, capsys.readouterr().out.strip()) == (0, declared["project"]["version"])
