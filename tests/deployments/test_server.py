@@ -143,6 +143,7 @@ def test_everything_is_deployed(stack: Stack) -> None:
     assert [line for line in stack.printed if line.startswith("deployment")] == [
         "deployment nightly",
         "deployment manual",
+        "deployment sweep",
         "deployment reap",
     ]
     assert len([line for line in stack.printed if line.startswith("automation")]) == 2

@@ -27,7 +27,7 @@ def azure_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     root = tmp_path_factory.mktemp("azure")
     command = [sys.executable, "-m", "azureml_local"]
     cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-    up = [*command, "up", "--state", str(root), "--registry", str(REGISTRY)]
+    up = [*command, "up", "--state", str(root), "--registry", str(REGISTRY), "--quota", "1000"]
     with subprocess.Popen(
         up, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **cache}
     ) as process:

@@ -16,5 +16,6 @@ assert Path(told.checkpoint_dir).is_dir()
 sys.argv[1:] = [
     *("--base", told.model_name_or_path, "--rows", told.train_file, "--output", told.model_output_dir),
     *("--epochs", told.num_train_epochs, "--seed", told.seed),
+    *("--checkpoints", told.checkpoint_dir, "--resume", "true"),
 ]
 runpy.run_path("finetune.py", run_name="__main__")
