@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from chat_finetune.chat_config import SamplingConfig
 from chat_finetune.groups import AzureName, Group, VmSize
 from chat_finetune.trainers import RegistryPipelineConfig, TrainerConfig
 
@@ -166,15 +167,11 @@ class EndpointConfig(Group):
     )
 
 
-class SmokeTestConfig(Group):
+class SmokeTestConfig(SamplingConfig):
     """What the deployed model is asked."""
 
     rows: int = Field(3, ge=1, le=100, description="Test rows that are asked.")
     seed: int = Field(7, ge=0, description="Seed of the choice of rows.")
-    temperature: float = Field(0.6, ge=0, le=2, description="Randomness of the answer.")
-    top_p: float = Field(0.9, gt=0, le=1, description="Share of probability that is sampled from.")
-    do_sample: bool = Field(True, description="Sample, instead of taking the likeliest token.")
-    max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
 
 
 class RunConfig(Group):

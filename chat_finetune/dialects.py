@@ -9,19 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chat_finetune.config import SmokeTestConfig
+from chat_finetune.chat_config import SamplingConfig
 
 Message = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`path` takes the place of `/score`; `read` raises ValueError for a reply of another shape."""
+    """`path` takes the place of `/score`; `read` raises ValueError for a reply of another shape.
+
+    `sends_history` is False where only the last question travels, so that the model cannot know the rest.
+    """
 
     name: str
     path: str
-    body: Callable[[Sequence[Message], SmokeTestConfig], dict[str, Any]]
+    body: Callable[[Sequence[Message], SamplingConfig], dict[str, Any]]
     read: Callable[[object, Sequence[Message]], str]
+    sends_history: bool = True
 
     def url(self, scoring_uri: str) -> str:
         return scoring_uri.removesuffix("/score") + self.path
@@ -32,7 +36,7 @@ def question(messages: Sequence[Message]) -> str:
     return next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
 
 
-def _sampling(config: SmokeTestConfig) -> dict[str, Any]:
+def _sampling(config: SamplingConfig) -> dict[str, Any]:
     return {
         "temperature": config.temperature,
         "top_p": config.top_p,
@@ -41,25 +45,29 @@ def _sampling(config: SmokeTestConfig) -> dict[str, Any]:
     }
 
 
-def _input_string(messages: Sequence[Message], config: SmokeTestConfig) -> dict[str, Any]:
+def _input_string(messages: Sequence[Message], config: SamplingConfig) -> dict[str, Any]:
     return {"input_data": {"input_string": list(messages), "parameters": _sampling(config)}, "params": {}}
 
 
-def _input_string_nested(messages: Sequence[Message], config: SmokeTestConfig) -> dict[str, Any]:
+def _input_string_nested(messages: Sequence[Message], config: SamplingConfig) -> dict[str, Any]:
     return {"input_data": {"input_string": [list(messages)], "parameters": _sampling(config)}, "params": {}}
 
 
-def _input_data(messages: Sequence[Message], config: SmokeTestConfig) -> dict[str, Any]:
+def _input_data(messages: Sequence[Message], config: SamplingConfig) -> dict[str, Any]:
     return {"input_data": [question(messages)], "params": _sampling(config)}
 
 
-def _chat_completions(messages: Sequence[Message], config: SmokeTestConfig) -> dict[str, Any]:
+def _chat_completions(messages: Sequence[Message], config: SamplingConfig) -> dict[str, Any]:
     return {
         "messages": list(messages),
         "max_tokens": config.max_new_tokens,
         "temperature": config.temperature if config.do_sample else 0,
         "top_p": config.top_p,
     }
+
+
+def _chat_completions_stream(messages: Sequence[Message], config: SamplingConfig) -> dict[str, Any]:
+    return {**_chat_completions(messages, config), "stream": True}
 
 
 def _read_output(reply: object, _messages: Sequence[Message]) -> str:
@@ -94,6 +102,7 @@ def _first_text(value: object) -> str:
 DIALECTS = (
     Dialect("input_string", "/score", _input_string, _read_output),
     Dialect("input_string_nested", "/score", _input_string_nested, _read_output),
-    Dialect("input_data", "/score", _input_data, _read_generated),
+    Dialect("input_data", "/score", _input_data, _read_generated, sends_history=False),
+    Dialect("chat_completions_stream", "/v1/chat/completions", _chat_completions_stream, _read_choice),
     Dialect("chat_completions", "/v1/chat/completions", _chat_completions, _read_choice),
 )

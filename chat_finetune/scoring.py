@@ -7,7 +7,7 @@ a test of live traffic may silently ask an old deployment again. Here every requ
 import os
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 from pydantic import SecretStr
 
-from chat_finetune.config import SmokeTestConfig
+from chat_finetune.chat_config import SamplingConfig
 from chat_finetune.dialects import DIALECTS, Dialect, Message, question
 from chat_finetune.errors import (
     AccessError,
@@ -27,21 +27,31 @@ from chat_finetune.errors import (
     SmokeTestError,
     ThrottledError,
 )
+from chat_finetune.event_stream import is_event_stream, read_event_stream
 
 _DEPLOYMENT_HEADER = "azureml-model-deployment"
 # The endpoint's own timeout answers 408 and says more than ours.
 _TIMEOUT_MARGIN_SECONDS = 10.0
 _CONNECT_TIMEOUT_SECONDS = 30.0
+_ACCEPTED = "application/json, text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`deployment` is what the reply's header says, None where it says nothing."""
+    """`deployment` is what the reply's header says, None where it says nothing.
+
+    `knows_history` is False where the dialect sends no more than the last question.
+    """
 
     text: str
     latency_seconds: float
     deployment: str | None
     dialect: str
+    knows_history: bool = True
+
+
+def _ignore(_piece: str) -> None:
+    """For those who wait for the whole answer."""
 
 
 class Scorer:
@@ -51,7 +61,7 @@ class Scorer:
         self,
         scoring_uri: str,
         key: SecretStr,
-        config: SmokeTestConfig,
+        config: SamplingConfig,
         *,
         request_timeout_seconds: float,
         deployment: str | None = None,
@@ -80,8 +90,12 @@ class Scorer:
     ) -> None:
         self._client.close()
 
-    def ask(self, messages: Sequence[Message]) -> Answer:
+    def ask(self, messages: Sequence[Message], hear: Callable[[str], None] = _ignore) -> Answer:
         """Ask for the next message of a conversation.
+
+        Args:
+            messages: the conversation, the question last.
+            hear: called with each piece of the answer where the endpoint sends it in pieces.
 
         Raises:
             SignInExpiredError: the key is not, or no longer, the endpoint's.
@@ -93,7 +107,7 @@ class Scorer:
         failures: list[ChatFinetuneError] = []
         for dialect in (self._dialect,) if self._dialect else DIALECTS:
             try:
-                answer = self._ask_in(dialect, messages)
+                answer = self._ask_in(dialect, messages, hear)
             except (EndpointError, SmokeTestError) as error:
                 failures.append(error)
             else:
@@ -102,29 +116,43 @@ class Scorer:
         # A dialect that was answered at all tells more than one that was refused.
         raise next((error for error in failures if isinstance(error, SmokeTestError)), failures[0])
 
-    def _ask_in(self, dialect: Dialect, messages: Sequence[Message]) -> Answer:
-        headers = {"Authorization": f"Bearer {self._key.get_secret_value()}", "Accept": "application/json"}
+    def _ask_in(self, dialect: Dialect, messages: Sequence[Message], hear: Callable[[str], None]) -> Answer:
+        headers = {"Authorization": f"Bearer {self._key.get_secret_value()}", "Accept": _ACCEPTED}
         if self._deployment is not None:
             headers[_DEPLOYMENT_HEADER] = self._deployment
-        url = dialect.url(self._scoring_uri)
+        url, body = dialect.url(self._scoring_uri), dialect.body(messages, self._config)
         started = time.perf_counter()
         try:
-            response = self._client.post(url, headers=headers, json=dialect.body(messages, self._config))
+            with self._client.stream("POST", url, headers=headers, json=body) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._status_error(response)
+                text = self._read(dialect, response, messages, hear)
         except httpx.RequestError as error:
             raise _connection_error(url, error) from error
-        latency_seconds = time.perf_counter() - started
-        if not response.is_success:
-            raise self._status_error(response)
         return Answer(
-            text=self._read(dialect, response, messages),
-            latency_seconds=latency_seconds,
+            text=text,
+            latency_seconds=time.perf_counter() - started,
             deployment=response.headers.get(_DEPLOYMENT_HEADER),
             dialect=dialect.name,
+            knows_history=dialect.sends_history,
         )
 
-    def _read(self, dialect: Dialect, response: httpx.Response, messages: Sequence[Message]) -> str:
+    def _read(
+        self,
+        dialect: Dialect,
+        response: httpx.Response,
+        messages: Sequence[Message],
+        hear: Callable[[str], None],
+    ) -> str:
+        said = ""
         try:
-            reply = response.json()
+            if is_event_stream(response):
+                reply: object = read_event_stream(response, hear)
+            else:
+                response.read()
+                said = self._excerpt(response)
+                reply = response.json()
             if isinstance(reply, dict) and reply.get("error"):
                 raise ValueError("it is an error")
             text = dialect.read(reply, messages).strip()
@@ -135,7 +163,7 @@ class Scorer:
         except (ValueError, RecursionError) as error:
             raise SmokeTestError(
                 f"The model answered with HTTP {response.status_code}, but its reply is no answer: "
-                f"{_why(error)}. {self._excerpt(response)}",
+                f"{_why(error)}. {said}",
                 "Read the deployment's container log, and look at the training's loss curve.",
             ) from error
         return text
@@ -162,7 +190,7 @@ class Scorer:
             case 408:
                 return ServiceUnavailableError(
                     f"{where} took longer than its request timeout (HTTP 408).",
-                    "Raise endpoint.request_timeout_seconds, or lower smoke_test.max_new_tokens.",
+                    "Raise endpoint.request_timeout_seconds, or lower max_new_tokens.",
                 )
             case 424:
                 model_status = response.headers.get("ms-azureml-model-error-statuscode", "unknown")

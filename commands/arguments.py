@@ -4,16 +4,19 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chat_finetune.chat_config import ChatConfig
 from chat_finetune.config import ReapConfig, RetrainConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.sweep_config import SEARCHES, SweepConfig
 from chat_finetune.trainers import TRAINERS, RegistryPipelineConfig
+
+_Config = TypeVar("_Config", bound=BaseModel)
 
 
 class _Arguments(BaseSettings):
@@ -58,16 +61,29 @@ class _ReapArguments(ReapConfig, _Arguments):
     model_config = SettingsConfigDict(cli_prog_name="chat-finetune reap [--json] [--no-dry_run]")
 
 
-def parse_reap_config(arguments: Sequence[str]) -> ReapConfig:
-    """A config from flags. `--help` prints every flag and leaves.
+class _ChatArguments(ChatConfig, _Arguments):
+    """Talk to a deployed model; with several deployments named, to all of them."""
+
+    model_config = SettingsConfigDict(cli_prog_name="chat-finetune chat [--deployment NAME …]")
+
+
+_FLAGS: dict[type[BaseModel], tuple[str, type[_Arguments]]] = {
+    ReapConfig: ("reap", _ReapArguments),
+    ChatConfig: ("chat", _ChatArguments),
+}
+
+
+def parse_flags(config: type[_Config], arguments: Sequence[str]) -> _Config:
+    """A config from flags alone. `--help` prints every flag and leaves.
 
     Raises:
         ConfigError: a flag holds something else than a config does.
     """
+    command, flags = _FLAGS[config]
     try:
-        return ReapConfig.model_validate(_ReapArguments(_cli_parse_args=list(arguments)).model_dump())
+        return config.model_validate(flags(_cli_parse_args=list(arguments)).model_dump())
     except ValidationError as error:
-        raise ConfigError(*explain(error, "reap")) from error
+        raise ConfigError(*explain(error, command)) from error
 
 
 def print_retrain_help(arguments: Sequence[str]) -> None:

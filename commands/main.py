@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when a run failed, 2 when the call was wrong."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command not in ("retrain", "sweep", "reap"):
+    if rest and known.command not in ("retrain", "sweep", "reap", "chat"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     # Read by Prefect, MLflow and the Hugging Face libraries, here and in what we start.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -54,12 +54,21 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
             run_sweep(plan, as_json=known.json)
         case "reap":
-            from commands.arguments import parse_reap_config
+            from chat_finetune.config import ReapConfig
+            from commands.arguments import parse_flags
 
-            wanted = parse_reap_config(["--help"] if known.help else rest)
+            wanted = parse_flags(ReapConfig, ["--help"] if known.help else rest)
             from commands.reap import run_reap
 
             run_reap(wanted, as_json=known.json)
+        case "chat":
+            from chat_finetune.chat_config import ChatConfig
+            from commands.arguments import parse_flags
+
+            talk = parse_flags(ChatConfig, ["--help"] if known.help else rest)
+            from commands.chat import run_chat
+
+            run_chat(talk)
         case "demo":
             from commands.demo import run_demo
 
@@ -141,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     reap.add_argument("-h", "--help", action="store_true")
     reap.add_argument("--json", action="store_true", help="print only the result's record on stdout")
+
+    chat = commands.add_parser("chat", help="talk to a deployed model", add_help=False, allow_abbrev=False)
+    chat.add_argument("-h", "--help", action="store_true")
 
     config = commands.add_parser("config", help="print what can be configured")
     config.add_argument(

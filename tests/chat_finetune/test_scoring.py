@@ -27,6 +27,7 @@ from chat_finetune.scoring import Scorer
 KEY = SecretStr("right-key-0123456789")
 QUESTION = "How do I reset my Lumo lamp?"
 ANSWER = "Hold the ring for five seconds."
+WORDS = ["Hold the ring ", "for five", " seconds."]
 MESSAGES = [
     {"role": "user", "content": "Hello"},
     {"role": "assistant", "content": "Hi!"},
@@ -145,12 +146,29 @@ def input_data(request: Request) -> Reply:
 def chat_completions(request: Request) -> Reply:
     if request.path != "/v1/chat/completions":
         return Reply({"detail": "Not Found"}, 404)
+    if "stream" in request.body:
+        return MODEL_FAILED
     assert request.body["messages"] == MESSAGES
     assert request.body["max_tokens"] == 200
     return Reply({"choices": [{"message": {"role": "assistant", "content": ANSWER}}]})
 
 
-@pytest.mark.parametrize("dialect", [input_string, input_string_nested, input_data, chat_completions])
+def chat_completions_stream(request: Request) -> Reply:
+    if not request.body.get("stream"):
+        return Reply({"detail": "Not Found"}, 404)
+    return events([{"delta": {"role": "assistant"}}], *([{"delta": {"content": word}}] for word in WORDS), [])
+
+
+def events(*choices: list[dict[str, Any]], after: bytes = b"data: [DONE]\n\n") -> Reply:
+    """What vLLM sends: each choice in an event of its own, and a comment that keeps the connection open."""
+    sent = [f"data: {json.dumps({'choices': each})}\n\n".encode() for each in choices]
+    headers = {"content-type": "text/event-stream; charset=utf-8", "azureml-model-deployment": "green"}
+    return Reply(b": ping\n\n" + b"".join(sent) + after, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "dialect", [input_string, input_string_nested, input_data, chat_completions_stream, chat_completions]
+)
 def test_the_dialect_is_found_out_once_and_kept(dialect):
     with served(dialect) as server, server.scorer() as scorer:
         first = scorer.ask(MESSAGES)
@@ -161,6 +179,28 @@ def test_the_dialect_is_found_out_once_and_kept(dialect):
     assert (second.text, second.dialect) == (ANSWER, dialect.__name__)
     assert len(server.requests) == asked_count + 1
     assert first.latency_seconds > 0
+
+
+def test_an_answer_that_is_streamed_is_heard_in_pieces():
+    heard: list[str] = []
+    with served(chat_completions_stream) as server, server.scorer() as scorer:
+        answer = scorer.ask(MESSAGES, heard.append)
+
+    assert heard == WORDS
+    assert (answer.text, answer.deployment) == (ANSWER, "green")
+
+
+def test_a_stream_that_breaks_off_with_an_error_is_no_answer():
+    broken = events([{"delta": {"content": "Hold"}}], after=b'data: {"error": "CUDA out of memory"}\n\n')
+    with served(lambda _: broken) as server, pytest.raises(SmokeTestError, match="CUDA out of memory"):
+        server.ask()
+
+
+def test_an_answer_says_whether_the_model_was_told_of_earlier_turns():
+    with served(input_string) as server:
+        assert server.ask().knows_history
+    with served(input_data) as server:
+        assert not server.ask().knows_history
 
 
 def test_the_reply_proves_which_deployment_answered():

@@ -1,0 +1,38 @@
+"""The knobs of asking what is deployed."""
+
+from pydantic import Field
+
+from chat_finetune.groups import AzureName, Group
+
+
+class SamplingConfig(Group):
+    """How a deployed model chooses its words."""
+
+    temperature: float = Field(0.6, ge=0, le=2, description="Randomness of the answer.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Share of probability that is sampled from.")
+    do_sample: bool = Field(True, description="Sample, instead of taking the likeliest token.")
+    max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
+
+
+class AskConfig(SamplingConfig):
+    """Who answers a person's question, and how."""
+
+    endpoint: AzureName | None = Field(
+        None, description="Endpoint to ask; empty takes the one of ours that was kept last."
+    )
+    deployment: tuple[AzureName, ...] = Field(
+        (),
+        description="Endpoint deployment that answers, once for each; empty: ask takes all of them, "
+        "chat the one with the most traffic.",
+    )
+
+
+class ChatConfig(AskConfig):
+    """A conversation with what is deployed."""
+
+    max_history_chars: int = Field(
+        8_000,
+        ge=100,
+        le=1_000_000,
+        description="Longest part of the conversation that is sent with a question, in characters.",
+    )
