@@ -36,3 +36,5 @@ class ChatConfig(AskConfig):
         le=1_000_000,
         description="Longest part of the conversation that is sent with a question, in characters.",
     )
+    web: bool = Field(False, description="Serve a page on 127.0.0.1 instead of asking in the terminal.")
+    port: int = Field(0, ge=0, le=65_535, description="Port of the page; 0 takes a free one.")

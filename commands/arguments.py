@@ -62,9 +62,9 @@ class _ReapArguments(ReapConfig, _Arguments):
 
 
 class _ChatArguments(ChatConfig, _Arguments):
-    """Talk to a deployed model; with several deployments named, to all of them."""
+    """Talk to a deployed model, here or on a page; with several deployments named, to all of them."""
 
-    model_config = SettingsConfigDict(cli_prog_name="chat-finetune chat [--deployment NAME …]")
+    model_config = SettingsConfigDict(cli_prog_name="chat-finetune chat [--web] [--deployment NAME …]")
 
 
 _FLAGS: dict[type[BaseModel], tuple[str, type[_Arguments]]] = {

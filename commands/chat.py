@@ -1,4 +1,4 @@
-"""`chat-finetune chat`: a conversation with what is deployed, in the terminal."""
+"""`chat-finetune chat`: a conversation with what is deployed, in the terminal or on a page."""
 
 from collections.abc import Iterator
 
@@ -26,6 +26,11 @@ def run_chat(config: ChatConfig) -> None:
     console = Console(highlight=False)
     with connect() as platform, Talk(platform, config) as talk:
         speakers = talk.named() or talk.speakers[:1]
+        if config.web:
+            from commands.web.server import serve_page
+
+            serve_page(talk, speakers, config, console)
+            return
         console.print(f"Endpoint {talk.endpoint.name}", style="bold")
         for speaker in speakers:
             console.print(f"  {speaker.deployment}: {speaker.model}, {speaker.traffic} % of the requests")
