@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from chat_finetune.chat_config import AskConfig
+from chat_finetune.chat_config import TalkConfig
 from chat_finetune.dialects import Message
 from chat_finetune.errors import MissingError, SignInExpiredError
+from chat_finetune.names import model_name
 from chat_finetune.refs import DeploymentStatus, EndpointStatus
 from chat_finetune.scoring import Answer, Scorer
-from chat_finetune.tags import is_ours
+from chat_finetune.tags import expires, is_ours
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -39,7 +40,7 @@ class Talk:
         speakers: every deployment that answers, the one with the most traffic first.
     """
 
-    def __init__(self, platform: "Platform", config: AskConfig) -> None:
+    def __init__(self, platform: "Platform", config: TalkConfig) -> None:
         """Look up who answers, and read the endpoint's key.
 
         Raises:
@@ -114,7 +115,7 @@ def find_endpoint(platform: "Platform", name: str | None) -> EndpointStatus:
     if name is not None:
         return platform.endpoints.get(name)
     every = platform.endpoints.list()
-    kept = [found for found in every if is_ours(found.tags) and "expires_at" in found.tags]
+    kept = [found for found in every if is_ours(found.tags) and expires(found.tags)]
     if not kept:
         names = ", ".join(found.name for found in every)
         raise MissingError(
@@ -157,10 +158,9 @@ def recent(messages: Sequence[Message], max_chars: int) -> tuple[Message, ...]:
 
 
 def _speaker(deployment: DeploymentStatus, endpoint: EndpointStatus) -> Speaker:
-    # …/models/NAME/versions/VERSION, of the workspace as of a registry
-    name, _, version = deployment.model_id.rpartition("/models/")[2].partition("/versions/")
+    name, version = model_name(deployment.model_id)
     return Speaker(
         deployment=deployment.name,
-        model=f"{name}:{version}" if version else name,
+        model=f"{name}:{version}",
         traffic=endpoint.traffic.get(deployment.name, 0),
     )

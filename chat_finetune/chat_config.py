@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from chat_finetune.groups import AzureName, Group
+from chat_finetune.groups import AzureName, Group, VmSize
 
 
 class SamplingConfig(Group):
@@ -14,7 +14,7 @@ class SamplingConfig(Group):
     max_new_tokens: int = Field(200, ge=1, le=4_096, description="Longest answer, in tokens.")
 
 
-class AskConfig(SamplingConfig):
+class TalkConfig(SamplingConfig):
     """Who answers a person's question, and how."""
 
     endpoint: AzureName | None = Field(
@@ -27,7 +27,13 @@ class AskConfig(SamplingConfig):
     )
 
 
-class ChatConfig(AskConfig):
+class AskConfig(TalkConfig):
+    """One question."""
+
+    question: str = Field(min_length=1, description="What to ask.")
+
+
+class ChatConfig(TalkConfig):
     """A conversation with what is deployed."""
 
     max_history_chars: int = Field(
@@ -38,3 +44,18 @@ class ChatConfig(AskConfig):
     )
     web: bool = Field(False, description="Serve a page on 127.0.0.1 instead of asking in the terminal.")
     port: int = Field(0, ge=0, le=65_535, description="Port of the page; 0 takes a free one.")
+
+
+class BaseConfig(Group):
+    """The base model in a deployment of its own, beside the model that was tuned from it."""
+
+    endpoint: AzureName | None = Field(
+        None, description="Endpoint to deploy to; empty takes the one of ours that was kept last."
+    )
+    instance_type: VmSize | None = Field(
+        None, description="VM size that serves; empty takes the tuned model's."
+    )
+    expires_after_hours: float = Field(
+        2.0, gt=0, le=168, description="Age at which the deployment may be reaped, in hours."
+    )
+    delete: bool = Field(False, description="Delete the deployment, instead of creating it.")

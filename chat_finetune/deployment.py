@@ -1,6 +1,6 @@
 """The endpoint and what is deployed on it: got or created, tried before it gets traffic, rolled back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from chat_finetune.refs import (
 from chat_finetune.scoring import Scorer
 from chat_finetune.settling import settled
 from chat_finetune.smoke_test import sample_rows, smoke_test
-from chat_finetune.tags import MANAGED_BY, expires_tag, is_ours, tags_of
+from chat_finetune.tags import MANAGED_BY, expires, expires_tag, is_ours, tags_of
 from chat_finetune.traffic import shift_to, take_back
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def deploy_once(
     deployment: str,
     model: ModelRef,
     config: EndpointConfig,
-    run: RunRef,
+    tags: Mapping[str, str],
 ) -> DeploymentRef:
-    """Deploy the model beside what serves now, or take this run's own deployment. Traffic stays.
+    """Deploy the model beside what serves now, or take the deployment of that name. Traffic stays.
 
     Raises:
         EndpointError: the container did not come up; the message holds the end of its log.
@@ -75,7 +75,7 @@ def deploy_once(
         found = None
     billed_from = datetime.now(UTC)
     if found is None:
-        found = _create(platform, endpoint.name, deployment, model, config, run)
+        found = _create(platform, endpoint.name, deployment, model, config, tags)
     return DeploymentRef(
         endpoint=endpoint,
         name=deployment,
@@ -86,11 +86,16 @@ def deploy_once(
 
 
 def _create(
-    platform: "Platform", endpoint: str, deployment: str, model: ModelRef, config: EndpointConfig, run: RunRef
+    platform: "Platform",
+    endpoint: str,
+    deployment: str,
+    model: ModelRef,
+    config: EndpointConfig,
+    tags: Mapping[str, str],
 ) -> DeploymentStatus:
     try:
         return platform.endpoints.create_deployment(
-            endpoint, deployment, model_id=model.id, config=config, tags=tags_of(run)
+            endpoint, deployment, model_id=model.id, config=config, tags=tags
         )
     except EndpointError as error:
         log = platform.endpoints.logs(endpoint, deployment, _LOG_LINE_COUNT)
@@ -136,7 +141,7 @@ def _scorer(
 def promote(platform: "Platform", deployment: DeploymentRef, prove: Callable[[], None]) -> tuple[str, ...]:
     """Send all requests to the deployment, prove that it answers them, and delete what it replaces.
 
-    When the proof fails, traffic goes back to what served before.
+    When the proof fails, traffic goes back to what served before. What expires by itself is left to that.
 
     Args:
         prove: asks the endpoint without naming a deployment; raises when the answer is not right.
@@ -152,7 +157,7 @@ def promote(platform: "Platform", deployment: DeploymentRef, prove: Callable[[],
     except ChatFinetuneError:
         take_back(platform, platform.endpoints.get(endpoint), deployment.name)
         raise
-    replaced = [other.name for other in others if is_ours(other.tags)]
+    replaced = [other.name for other in others if is_ours(other.tags) and not expires(other.tags)]
     for name in replaced:
         platform.endpoints.delete_deployment(endpoint, name)
     return tuple(f"deployment {name} of endpoint {endpoint}" for name in replaced)

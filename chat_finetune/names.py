@@ -63,6 +63,12 @@ def registered_model_name(foundation_model_name: str, data_source: str) -> str:
     return name[:_MAX_MODEL_NAME_CHARS].rstrip("-._")
 
 
+def model_name(model_id: str) -> tuple[str, str]:
+    """Name and version in the id of a workspace's or registry's model, `…/models/NAME/versions/VERSION`."""
+    name, _, version = model_id.rpartition("/models/")[2].partition("/versions/")
+    return name, version
+
+
 def model_version(created: datetime) -> str:
     """The version that a run registers: when the run was created, in milliseconds since 1970.
 

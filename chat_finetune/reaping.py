@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from chat_finetune.config import ReapConfig
 from chat_finetune.polling import phase_of
 from chat_finetune.refs import DeploymentStatus, EndpointStatus, JobStatus
-from chat_finetune.tags import NEVER, is_ours
+from chat_finetune.tags import NEVER, expires, is_ours
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -169,7 +169,7 @@ def find_leftovers(platform: "Platform") -> tuple[Leftover, ...]:
         deployments = platform.endpoints.deployments(endpoint.name)
         standing = [_deployment(endpoint, one, prices, now) for one in deployments]
         found.append(_endpoint(endpoint, standing))
-        if "expires_at" in endpoint.tags:
+        if expires(endpoint.tags):
             ours = {one.name for one in deployments if is_ours(one.tags)}
             found += [one for one in standing if one.name.partition("/")[2] in ours]
     return tuple(found)
@@ -225,7 +225,7 @@ def _endpoint(endpoint: EndpointStatus, standing: list[Leftover]) -> Leftover:
         owner=endpoint.tags.get("flow_run_id"),
         created_at=endpoint.created_at,
         expires_at=endpoint.tags.get("expires_at", ""),
-        serves="expires_at" in endpoint.tags and any(endpoint.traffic.values()),
+        serves=expires(endpoint.tags) and any(endpoint.traffic.values()),
         cost_usd=sum(known) if len(known) == len(costs) else None,
     )
 
@@ -234,12 +234,15 @@ def _deployment(
     endpoint: EndpointStatus, deployment: DeploymentStatus, prices: Mapping[str, float | None], now: datetime
 ) -> Leftover:
     price = prices.get(deployment.instance_type)
+    serves = bool(endpoint.traffic.get(deployment.name))
     return Leftover(
         kind=Kind.DEPLOYMENT,
         name=f"{endpoint.name}/{deployment.name}",
         owner=deployment.tags.get("flow_run_id"),
         created_at=deployment.created_at,
-        serves=bool(endpoint.traffic.get(deployment.name)),
+        # Azure deletes none that gets requests: whoever sent them there wants it to stay.
+        expires_at="" if serves else deployment.tags.get("expires_at", ""),
+        serves=serves,
         cost_usd=_cost(price and price * deployment.instance_count, deployment.created_at, now),
     )
 

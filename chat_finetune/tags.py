@@ -25,6 +25,11 @@ def expires_tag(when: datetime | None) -> dict[str, str]:
     return {"expires_at": when.isoformat(timespec="seconds") if when else NEVER}
 
 
+def expires(tags: Mapping[str, str]) -> bool:
+    """Whether what carries these tags is kept beyond its run, for some time or for good."""
+    return "expires_at" in tags
+
+
 def price_tag(usd_per_hour: float | None) -> dict[str, str]:
     """What a job costs an hour while it runs, so that whoever finds it later can say what it has cost."""
     return {} if usd_per_hour is None else {"usd_per_hour": f"{usd_per_hour:.4f}"}

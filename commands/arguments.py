@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliPositionalArg, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chat_finetune.chat_config import ChatConfig
+from chat_finetune.chat_config import AskConfig, BaseConfig, ChatConfig
 from chat_finetune.config import ReapConfig, RetrainConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.sweep_config import SEARCHES, SweepConfig
@@ -67,9 +67,24 @@ class _ChatArguments(ChatConfig, _Arguments):
     model_config = SettingsConfigDict(cli_prog_name="chat-finetune chat [--web] [--deployment NAME …]")
 
 
+class _AskArguments(AskConfig, _Arguments):
+    """Ask every deployment of an endpoint, or those that are named, and print the answers side by side."""
+
+    model_config = SettingsConfigDict(cli_prog_name="chat-finetune ask [--json] [--deployment NAME …]")
+    question: CliPositionalArg[str] = AskConfig.model_fields["question"]  # type: ignore[assignment]
+
+
+class _BaseArguments(BaseConfig, _Arguments):
+    """Deploy the base model beside the model that was tuned from it; it is billed until it expires."""
+
+    model_config = SettingsConfigDict(cli_prog_name="chat-finetune base [--delete]")
+
+
 _FLAGS: dict[type[BaseModel], tuple[str, type[_Arguments]]] = {
     ReapConfig: ("reap", _ReapArguments),
     ChatConfig: ("chat", _ChatArguments),
+    AskConfig: ("ask", _AskArguments),
+    BaseConfig: ("base", _BaseArguments),
 }
 
 

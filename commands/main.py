@@ -10,12 +10,18 @@ from pathlib import Path
 
 from chat_finetune.errors import ChatFinetuneError, ConfigError
 
+_TALKING = {
+    "ask": "ask what is deployed, and print the answers side by side",
+    "base": "deploy the base model beside the tuned one for some hours, or delete it",
+    "chat": "talk to a deployed model, in the terminal or on a page",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when a run failed, 2 when the call was wrong."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command not in ("retrain", "sweep", "reap", "chat"):
+    if rest and known.command not in ("retrain", "sweep", "reap", *_TALKING):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     # Read by Prefect, MLflow and the Hugging Face libraries, here and in what we start.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -61,20 +67,38 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
             from commands.reap import run_reap
 
             run_reap(wanted, as_json=known.json)
-        case "chat":
-            from chat_finetune.chat_config import ChatConfig
-            from commands.arguments import parse_flags
-
-            talk = parse_flags(ChatConfig, ["--help"] if known.help else rest)
-            from commands.chat import run_chat
-
-            run_chat(talk)
+        case "ask" | "base" | "chat":
+            return _talk(known, ["--help"] if known.help else rest)
         case "demo":
             from commands.demo import run_demo
 
             return run_demo(as_json=known.json, keep_ui=known.keep_ui)
         case "server" | "deploy" | "doctor":
             return _operate(known)
+    return 0
+
+
+def _talk(known: argparse.Namespace, flags: Sequence[str]) -> int:
+    """The commands that talk to what is deployed."""
+    from chat_finetune.chat_config import AskConfig, BaseConfig, ChatConfig
+    from commands.arguments import parse_flags
+
+    match known.command:
+        case "ask":
+            asked = parse_flags(AskConfig, flags)
+            from commands.ask import run_ask
+
+            return run_ask(asked, as_json=known.json)
+        case "base":
+            wanted = parse_flags(BaseConfig, flags)
+            from commands.base import run_base
+
+            run_base(wanted)
+        case "chat":
+            talk = parse_flags(ChatConfig, flags)
+            from commands.chat import run_chat
+
+            run_chat(talk)
     return 0
 
 
@@ -151,8 +175,11 @@ def _parser() -> argparse.ArgumentParser:
     reap.add_argument("-h", "--help", action="store_true")
     reap.add_argument("--json", action="store_true", help="print only the result's record on stdout")
 
-    chat = commands.add_parser("chat", help="talk to a deployed model", add_help=False, allow_abbrev=False)
-    chat.add_argument("-h", "--help", action="store_true")
+    for name, text in _TALKING.items():
+        talk = commands.add_parser(name, help=text, add_help=False, allow_abbrev=False)
+        talk.add_argument("-h", "--help", action="store_true")
+        if name == "ask":
+            talk.add_argument("--json", action="store_true", help="print only a record on stdout")
 
     config = commands.add_parser("config", help="print what can be configured")
     config.add_argument(

@@ -21,9 +21,15 @@ def flow_session(console: Console) -> Iterator[None]:
             wait_until_ready(url)
             stack.enter_context(use_api(url))
             console.print(f"Prefect UI: {url.removesuffix('/api')}")
-        # The SDK prints dots to stdout while it waits (azure-ai-ml, _azureml_polling.py).
-        stack.enter_context(redirect_stdout(open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115, PTH123
+        stack.enter_context(without_dots())
         stack.enter_context(show_progress(console))
+        yield
+
+
+@contextmanager
+def without_dots() -> Iterator[None]:
+    """The SDK prints dots to stdout while it waits (azure-ai-ml, _azureml_polling.py)."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
 
 

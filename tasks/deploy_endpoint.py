@@ -5,6 +5,7 @@ from prefect import get_run_logger, task
 from chat_finetune.config import EndpointConfig
 from chat_finetune.deployment import deploy_once
 from chat_finetune.refs import DeploymentRef, EndpointRef, ModelRef, RunRef
+from chat_finetune.tags import tags_of
 from tasks._retries import RETRIES
 
 
@@ -17,6 +18,6 @@ def deploy_endpoint(
 
     get_run_logger().info("deploying %s:%s; on Azure this takes minutes", model.name, model.version)
     with connect() as platform:
-        deployment = deploy_once(platform, endpoint, name, model, config, run)
+        deployment = deploy_once(platform, endpoint, name, model, config, tags_of(run))
     get_run_logger().info("%s is ready on %s", deployment.name, deployment.instance_type)
     return deployment
