@@ -49,7 +49,7 @@ chaos: setup ## Break every call of the flow, one a run (half an hour); writes d
 bench: setup ## Measure, side by side, what it takes (5 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (5 minutes); writes docs/benchmarks.md
+bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (17 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks sweep
 
 clean: ## Remove what was built: environment, caches, demo state
