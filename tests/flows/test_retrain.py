@@ -63,7 +63,8 @@ def test_a_run_ends_with_a_model_that_answered_and_nothing_billed(
     }  # fmt: skip
     assert result.smoke_test is not None
     answers = {sample.answer for sample in result.smoke_test.samples}
-    assert answers == {f"I have learned {record['dataset']['splits']['train_sft']} things."}
+    learned = f"I have learned {record['dataset']['splits']['train_sft']} things."
+    assert all(answer.startswith(learned) for answer in answers)
     assert record["estimated_cost"]["training_usd"] > 0
     assert record["deleted"] == [f"endpoint {endpoint_name(result.run.flow_run_id)}"]
     assert endpoint_name(result.run.flow_run_id) not in _endpoints(platform)
