@@ -43,8 +43,9 @@ docs: setup ## Write docs/reference again from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m azureml_local.reference
 
-chaos: setup ## Break every call of the flow, one a run (half an hour); writes docs/reference/chaos.md
+chaos: setup ## Break every call of the flow, one a run, then kill 200 times (half an hour); writes docs/reference/chaos.md
 	@$(BIN)/python -m chaos.matrix $(ARGS)
+	@$(BIN)/python -m chaos.killer --kills 200
 
 bench: setup ## Measure, side by side, what it takes (5 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
