@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from azureml_local.app import Service
 
 _START_SECONDS = 180.0
+# MLflow's store has 15 database connections; who finds none waits 30 s and gets a 400 (measured, MLflow
+# 3.17 on SQLite: 200 jobs submitted together). So requests queue here.
+_LIMITS = httpx.Limits(max_connections=4)
 _RUN_KEYS = frozenset({"run_id", "run_uuid", "source_run_id", "run_ids"})
 _UUID = re.compile(rb"\b[0-9a-f]{32}\b")
 _FILTERED_RUN = re.compile(r"(run_id\s*(?:=|!=)\s*['\"])([^'\"]+)")
@@ -80,6 +83,7 @@ class Tracking:
             return None
         if job not in self._creating:
             self._creating[job] = asyncio.get_running_loop().create_task(self._create(run))
+            self._creating[job].add_done_callback(lambda _: self._creating.pop(job))
         return await asyncio.shield(self._creating[job])
 
     async def finish(self, job: str) -> None:
@@ -138,7 +142,9 @@ class Tracking:
             grace_seconds=3,
             with_parent=True,
         )
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False)
+        client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=300, limits=_LIMITS, trust_env=False
+        )
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while process.poll() is None:

@@ -97,6 +97,14 @@ def test_steps_are_runs_below_their_pipelines(client: Client, rows: str) -> None
     assert [run["info"]["run_id"] for run in found] == [root]
 
 
+def test_jobs_submitted_together_all_have_their_runs(client: Client) -> None:
+    """MLflow answers 400 after 30 seconds to whoever finds its connections taken."""
+    names = [client.submit(command("true", experimentName="crowd")) for _ in range(80)]
+    for name in names:
+        assert client.ended(name) == "Completed"
+        client.until(lambda name=name: run_status(client, name) == "FINISHED")
+
+
 def test_runs_of_nobody_are_mlflows_own_affair(client: Client) -> None:
     answer = client.call("GET", f"{MLFLOW}/runs/get", params={"run_id": "0" * 32})
     assert answer.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
