@@ -3,6 +3,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Prompt flow cannot share the project's environment.
+CHAT_INSTALLED := chat/.venv/.installed
 
 # Arguments for the command a target runs: make demo ARGS=--keep-ui, make test ARGS='-k polling'.
 ARGS ?=
@@ -13,7 +15,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server test check docs chaos bench bench-sweep clean
+.PHONY: help setup demo server chat test check docs chaos bench bench-sweep clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,9 @@ LOCAL ?=
 server: setup ## Start Prefect here with everything deployed (LOCAL=1: without an Azure account)
 	@$(if $(LOCAL),$(BIN)/azureml-local run --) \
 	    $(BIN)/chat-finetune server $(if $(LOCAL),--config data/demo.yaml) $(ARGS)
+
+chat: setup $(CHAT_INSTALLED) ## Talk to a kept endpoint through Prompt flow, on a page (see also: chat-finetune chat)
+	@$(BIN)/python chat/serve.py $(ARGS)
 
 # A file stays with one worker, so that a server its tests share is started once.
 test: setup ## Run the tests
@@ -54,8 +59,14 @@ bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (17 minutes); w
 	@$(BIN)/python -m benchmarks sweep
 
 clean: ## Remove what was built: environment, caches, demo state
-	rm -rf $(VENV) .demo .server .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .demo .server .chat chat/.venv chat/.home chat/.promptflow .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CHAT_INSTALLED): chat/requirements.txt | $(INSTALLED)
+	@echo "Setting up chat/.venv for Prompt flow: some 100 packages, a minute."
+	@$(BIN)/python -m venv chat/.venv
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 chat/.venv/bin/python -m pip install -qq -r chat/requirements.txt
+	@touch $(CHAT_INSTALLED)
 
 # Touched last: an installation that was interrupted is taken up again.
 $(INSTALLED): pyproject.toml constraints.txt
