@@ -146,6 +146,7 @@ def finished(
     return FinishedJobRef(
         name=job.name,
         status=status.status,
+        studio_url=job.studio_url,
         seconds=sum(step.seconds or 0.0 for step in steps),
         steps=steps,
     )

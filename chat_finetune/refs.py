@@ -135,6 +135,7 @@ class FinishedJobRef(_Record):
 
     name: str
     status: str
+    studio_url: str | None
     seconds: float
     steps: tuple[StepRef, ...]
 

@@ -40,6 +40,7 @@ def result_record(result: RetrainResult | UnchangedResult) -> dict[str, Any]:
         "job": {
             "name": job.name,
             "status": job.status,
+            "studio_url": job.studio_url,
             "seconds": job.seconds,
             "seconds_per_step": {step.display_name: step.seconds for step in job.steps},
         },

@@ -9,6 +9,7 @@ from chat_finetune.parameters import ResolvedParameters, display_name
 from chat_finetune.refs import (
     ComponentRef,
     ComputeRef,
+    EvaluationRef,
     FinishedJobRef,
     FoundationModelRef,
     JobSpec,
@@ -70,9 +71,14 @@ def job_spec(
 
 
 def lineage_tags(
-    run: RunRef, model: FoundationModelRef, dataset: PreparedDataset, job: FinishedJobRef
+    run: RunRef,
+    model: FoundationModelRef,
+    dataset: PreparedDataset,
+    job: FinishedJobRef,
+    evaluation: EvaluationRef,
 ) -> dict[str, str]:
-    """Tags that lead from a registered model back to everything it was made from."""
+    """Tags that lead from a registered model back to everything it was made from, and its loss."""
+    loss = evaluation.tuned_loss
     return {
         **tags_of(run),
         "job": job.name,
@@ -80,4 +86,5 @@ def lineage_tags(
         "data_revision": dataset.revision,
         "data_sha256": dataset.content_sha256,
         "base_model": model.id,
+        **({} if loss is None else {"eval_loss": f"{loss:.4f}"}),
     }

@@ -45,7 +45,7 @@ def promote(
         registered_model_name(model.name, config.data.source),
         model_version(run.created),
         f"{model.name} tuned on {dataset.name}",
-        lineage_tags(run, model, dataset, job),
+        lineage_tags(run, model, dataset, job, evaluation),
     )
     deployment = smoke_test = None
     replaced: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ from tasks.download_data import download_data
 from tasks.find_unchanged import find_unchanged
 from tasks.look_up_model import look_up_model
 from tasks.poll_job import poll_job
+from tasks.publish_report import publish_report
 from tasks.record_fingerprint import record_fingerprint
 from tasks.submit_job import submit_job
 from tasks.validate_compute import validate_compute
@@ -86,6 +87,7 @@ def retrain(config: RetrainConfig) -> RetrainResult | UnchangedResult:
     if isinstance(result, RetrainResult):
         record_fingerprint(result.model, made_of)
         result = result.model_copy(update={"deleted": (*result.deleted, *deleted)})
+        publish_report(config, result)
     # Prefect shows the message beside the run, and gives the caller the data.
     return Completed(message=verdict(result), data=result)  # type: ignore[return-value]
 

@@ -1,6 +1,7 @@
 """The training job: started once, found again by its name."""
 
 from prefect import get_run_logger, task
+from prefect.artifacts import create_link_artifact
 
 from chat_finetune.config import JobConfig
 from chat_finetune.refs import JobRef, JobSpec
@@ -19,4 +20,8 @@ def submit_job(spec: JobSpec, config: JobConfig) -> JobRef:
     get_run_logger().info(
         "%s %s: %s", "attached to" if job.adopted else "submitted", job.name, job.studio_url
     )
+    if job.studio_url:
+        create_link_artifact(
+            job.studio_url, link_text=job.name, key="job", description="The job in Azure ML Studio"
+        )
     return job

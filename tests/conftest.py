@@ -12,8 +12,10 @@ from tests.browser import missing_programs, open_browser
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-# Prefect, MLflow and the Hugging Face libraries all honour it; processes that tests start inherit it.
+# MLflow and the Hugging Face libraries honour it, Prefect's server has its own; processes that tests start
+# inherit both.
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 
 @pytest.fixture

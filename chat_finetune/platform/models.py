@@ -26,11 +26,12 @@ class Models:
             return None
         return _ref(model), _tags(model)
 
-    def find_newest(self, name: str) -> tuple[ModelRef, dict[str, str]] | None:
+    def find_newest(self, name: str, other_than: str = "") -> tuple[ModelRef, dict[str, str]] | None:
         """The version of the model that was registered last and is not archived, and its tags, or None."""
         try:
             with azure_errors(f"list of versions of model {name}"):
-                versions = list(self._client.models.list(name))
+                listed = self._client.models.list(name)
+                versions = [model for model in listed if str(model.version) != other_than]
         except MissingError:
             return None
         if not versions:

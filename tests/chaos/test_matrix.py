@@ -72,6 +72,9 @@ def trials() -> Iterator[Trials]:
     before = dict(os.environ)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # Its settings take over SSL_CERT_FILE when it is imported, which leads to a folder that is soon gone.
+        import prefect  # noqa: F401
+
         with bench() as running:
             trials = Trials(running)
             trials.clean_calls(())  # makes the cluster and uploads the data, as before every matrix

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -80,6 +81,30 @@ def test_a_run_ends_with_a_model_that_answered_and_nothing_billed(
     assert tags["data_sha256"] == result.dataset.content_sha256
     assert tags["base_model"] == "azureml://registries/azureml/models/parrot/versions/1"
     assert tags["config_hash"] == result.run.config_hash
+
+
+def test_the_report_holds_the_run_beside_the_one_before(retrain: Run, make_config: Config) -> None:
+    before = retrain(make_config(trainer={"seed": 1}))
+    result = retrain(make_config(trainer={"seed": 2}))
+    assert "https://ml.azure.com/" in _artifact(result.run.flow_run_id, "job")
+    page = _artifact(result.run.flow_run_id, "report").replace("\\", "")
+    assert f"**{result.model.name}:{result.model.version} is registered. Better than the base model" in page
+    assert f"| {before.model.name}:{before.model.version}, registered before | 2.0000 | the same |" in page
+    assert "| trainer.seed | 2 | 42 |" in page
+    assert f"| poll {result.job.name} | " in page
+    assert f"job {result.job.name} ([in Azure ML Studio](https://ml.azure.com/" in page
+
+
+def _artifact(flow_run_id: str, key: str) -> str:
+    from prefect import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)])
+    )
+    with get_client(sync_client=True) as client:
+        [artifact] = client.read_artifacts(artifact_filter=wanted)
+    return str(artifact.data)
 
 
 def test_a_command_job_ends_as_a_pipeline_does(

@@ -1,0 +1,33 @@
+"""The run on one page, where people look for it."""
+
+from uuid import UUID
+
+from prefect import get_client, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+from chat_finetune.config import RetrainConfig
+from chat_finetune.refs import RetrainResult
+from chat_finetune.report import verdict
+from chat_finetune.run_report import run_report
+from tasks._retries import RETRIES
+
+
+@task(task_run_name="publish the report", **RETRIES)
+def publish_report(config: RetrainConfig, result: RetrainResult) -> None:
+    """Show the run beside the model that was registered before it."""
+    from chat_finetune.platform import connect
+
+    with connect() as platform:
+        previous = platform.models.find_newest(result.model.name, other_than=result.model.version)
+    page = run_report(config, result, previous, _step_seconds(result.run.flow_run_id))
+    create_markdown_artifact(page, key="report", description=verdict(result))
+
+
+def _step_seconds(flow_run_id: str) -> dict[str, float]:
+    """How long the run's tasks took, as Prefect's record tells: it may not hold the last ones yet."""
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
+    with get_client(sync_client=True) as client:
+        found = client.read_task_runs(flow_run_filter=wanted)
+    ended = {one.start_time: one for one in found if one.start_time and one.end_time}
+    return {ended[start].name: ended[start].total_run_time.total_seconds() for start in sorted(ended)}
