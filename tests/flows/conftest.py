@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chat_finetune.config import RetrainConfig
+from tests import postgresql
 
 if TYPE_CHECKING:
     from chaos.runs import Runs
@@ -79,6 +80,21 @@ def prefect_server() -> Iterator[Path]:
             from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 
             yield Path(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).partition("///")[2]).parent
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, postgresql.Database]]:
+    """API URL of a Prefect server on PostgreSQL, and its database; skipped where none is installed."""
+    from commands.server import prefect_server, wait_until_ready
+
+    if (programs := postgresql.programs()) is None:
+        pytest.skip("no PostgreSQL: on Debian, apt-get install postgresql")
+    with postgresql.open_database(programs) as database, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PREFECT_API_DATABASE_CONNECTION_URL", database.url)
+        with prefect_server(tmp_path_factory.mktemp("server")) as api_url:
+            environment.undo()
+            wait_until_ready(api_url)
+            yield api_url, database
 
 
 @pytest.fixture

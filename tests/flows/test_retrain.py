@@ -1,7 +1,9 @@
 """The whole flow, on a real Prefect server and Azure ML on loopback."""
 
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -37,6 +39,7 @@ IDENTITY = (
 )
 Config = Callable[..., RetrainConfig]
 Run = Callable[[RetrainConfig], RetrainResult]
+Query = Callable[[str], list[str]]
 
 
 @pytest.fixture
@@ -46,14 +49,29 @@ def retrain(prefect_server: Path, azure: None) -> Run:
     return retrain
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def query(request: pytest.FixtureRequest, prefect_server: Path) -> Iterator[Query]:
+    """Asks the database of the server that runs report to: one after the other, each that is supported."""
+    if request.param == "sqlite":
+        with closing(sqlite3.connect(prefect_server / "prefect-test.db")) as database:
+            yield lambda sql: [row for (row,) in database.execute(sql)]
+    else:
+        from commands.server import use_api
+
+        api_url, postgresql = request.getfixturevalue("postgresql_server")
+        with use_api(api_url):
+            yield postgresql.query
+
+
 def _endpoints(platform: "Platform") -> set[str]:
     return {endpoint.name for endpoint in platform._workspace_client.online_endpoints.list()}
 
 
 def test_a_run_ends_with_a_model_that_answered_and_nothing_billed(
-    retrain: Run, platform: "Platform", make_config: Config
+    retrain: Run, query: Query, platform: "Platform", make_config: Config
 ) -> None:
     result = retrain(make_config())
+    assert query(f"SELECT state_type FROM flow_run WHERE id = '{result.run.flow_run_id}'") == ["COMPLETED"]
     record = result_record(result)
 
     assert record["dataset"]["rows"] == sum(record["dataset"]["splits"].values()) > 150
@@ -105,6 +123,35 @@ def _artifact(flow_run_id: str, key: str) -> str:
     with get_client(sync_client=True) as client:
         [artifact] = client.read_artifacts(artifact_filter=wanted)
     return str(artifact.data)
+
+
+def test_while_a_nightly_is_under_way_the_next_one_is_cancelled(query: Query) -> None:
+    from prefect import get_client
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+    from prefect.states import Completed, Pending
+
+    from commands.deployments import declared, load_document
+
+    nightly = next(deployment for deployment in declared(load_document()) if deployment.name == "nightly")
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(
+            client.create_flow_from_name("retrain"),
+            "nightly",
+            concurrency_limit=nightly.concurrency_limit,
+            concurrency_options=ConcurrencyOptions(
+                collision_strategy=ConcurrencyLimitStrategy(nightly.collision_strategy)
+            ),
+        )
+        first, second, third = (client.create_flow_run_from_deployment(deployment).id for _ in range(3))
+        # A worker proposes Pending before it starts a run.
+        client.set_flow_run_state(first, Pending())
+        client.set_flow_run_state(second, Pending())
+        client.set_flow_run_state(first, Completed(), force=True)
+        client.set_flow_run_state(third, Pending())
+        runs = (first, second, third)
+        states = [query(f"SELECT state_type FROM flow_run WHERE id = '{run}'") for run in runs]
+        client.delete_deployment(deployment)
+    assert states == [["COMPLETED"], ["CANCELLED"], ["PENDING"]]
 
 
 def test_a_command_job_ends_as_a_pipeline_does(
