@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from azureml_local.access import role_assignments
 from azureml_local.app import App, Service
 from azureml_local.compute.sizes import Quota, quota
 from azureml_local.faults.effects import ABORT
@@ -95,6 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         faults=settings.faults,
     )
     environment.update(_credentials(service))
+    role_assignments.seed(service, f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{RESOURCE_GROUP}")
     server = _Server(_config(App(service), files.server))
     proxy = Proxy(service_listener.getsockname()[1], allow_internet=settings.allow_internet)
     tunnels = await proxy.serve(proxy_listener)

@@ -24,8 +24,8 @@ An operation that is not listed does not exist: it answers 501, code `NotImpleme
 what Azure Machine Learning has and this service has not: batch and serverless endpoints, schedules, compute
 instances, attached computes, AutoML, sweep and Spark jobs, feature stores, file-share and Data Lake
 datastores, creating or changing workspaces and registries. Any api-version is accepted; the shapes are those
-of the versions that azure-ai-ml 1.35 and azure-mgmt-machinelearningservices 1.0 send. `…` stands for
-`{group}`.
+of the versions that azure-ai-ml 1.35, azure-mgmt-machinelearningservices 1.0 and azure-mgmt-authorization 4.0
+send. `…` stands for `{group}`.
 """
 
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from azureml_local import lifecycle, workspace
-from azureml_local.access import identity
+from azureml_local.access import identity, managed_identities, role_assignments
 from azureml_local.assets import assets, registry_api
 from azureml_local.compute import capacity, computes
 from azureml_local.faults import control as fault_control
@@ -66,6 +66,12 @@ _VERSION = _KIND + "/{name}/versions/{version}"
 _DATA = "/data/v1.0" + WORKSPACE
 _MODELS = "/modelregistry/v1.0" + WORKSPACE
 _ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
+_IDENTITY = (
+    "/subscriptions/{subscription}/resourceGroups/{group}"
+    "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{identity}"
+)
+_AUTHORIZATION = "/{scope:path}/providers/Microsoft.Authorization"
+_ASSIGNMENT = _AUTHORIZATION + "/roleAssignments/{assignment}"
 _OPENID = "/{tenant}/v2.0/.well-known/openid-configuration"
 
 ROUTES: tuple[Route, ...] = (
@@ -73,6 +79,14 @@ ROUTES: tuple[Route, ...] = (
     Route(LOGIN, "POST", "/{tenant}/oauth2/v2.0/token", identity.token, anonymous=True),
     Route(LOGIN, "GET", "/common/discovery/instance", identity.instance_discovery, anonymous=True),
     Route(LOGIN, "GET", _OPENID, identity.openid_configuration, anonymous=True),
+    # --- managed identities and roles
+    Route(ARM, "GET", _IDENTITY, managed_identities.get),
+    Route(ARM, "GET", _AUTHORIZATION + "/roleAssignments", role_assignments.list_all),
+    Route(ARM, "GET", _ASSIGNMENT, role_assignments.get),
+    Route(ARM, "PUT", _ASSIGNMENT, role_assignments.put),
+    Route(ARM, "DELETE", _ASSIGNMENT, role_assignments.delete),
+    Route(ARM, "GET", _AUTHORIZATION + "/roleDefinitions", role_assignments.list_definitions),
+    Route(ARM, "GET", _AUTHORIZATION + "/roleDefinitions/{role}", role_assignments.get_definition),
     # --- long-running operations
     Route(ARM, "GET", REGION + "/mfeOperationsStatus/{operation}", lifecycle.operation_status),
     Route(ARM, "GET", REGION + "/mfeOperationResults/{operation}", lifecycle.operation_result),

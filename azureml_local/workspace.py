@@ -63,6 +63,16 @@ async def list_connections(_service: "Service", _request: Request) -> Response:
     return listing([])
 
 
+def storage_account(service: "Service", group: str) -> str:
+    """The ARM id of the workspace's storage account, in a resource group by its id."""
+    return f"{group}/providers/Microsoft.Storage/storageAccounts/{service.blobs.key.account}"
+
+
+def container_registry(group: str) -> str:
+    """The ARM id of the workspace's container registry, in a resource group by its id."""
+    return f"{group}/providers/Microsoft.ContainerRegistry/registries/local"
+
+
 def _workspace(service: "Service", params: "Mapping[str, Any]") -> dict[str, Any]:
     id = workspace_id(params)
     group = id.partition("/providers/")[0]
@@ -72,7 +82,8 @@ def _workspace(service: "Service", params: "Mapping[str, Any]") -> dict[str, Any
         "workspaceId": service.blobs.workspace_id,
         "discoveryUrl": f"{API}/discovery",
         "mlFlowTrackingUri": f"azureml://{LOCATION}.api.azureml.ms/mlflow/v1.0{id}",
-        "storageAccount": f"{group}/providers/Microsoft.Storage/storageAccounts/{service.blobs.key.account}",
+        "storageAccount": storage_account(service, group),
+        "containerRegistry": container_registry(group),
         "keyVault": f"{group}/providers/Microsoft.KeyVault/vaults/local",
         "applicationInsights": f"{group}/providers/Microsoft.Insights/components/local",
         "provisioningState": "Succeeded",

@@ -156,7 +156,9 @@ class EndpointConfig(Group):
         0.5, ge=0, le=180, description="Longest wait of a request for a machine that is busy, in seconds."
     )
     identity_id: str | None = Field(
-        None, description="Resource id of a user-assigned identity; empty is the endpoint's own identity."
+        None,
+        pattern=r"^(/subscriptions/.+/userAssignedIdentities/[^/]+)?$",
+        description="Resource id of a user-assigned identity; empty is the endpoint's own identity.",
     )
     liveness_probe: ProbeConfig = Field(ProbeConfig(), description="Is the container alive?")
     readiness_probe: ProbeConfig = Field(

@@ -11,6 +11,7 @@ from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ChatFinetuneError
 from chat_finetune.foundation_model import hub_model
 from chat_finetune.refs import FoundationModelRef
+from chat_finetune.roles import check_serving_identity
 from chat_finetune.settings import load_settings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def look(subject: str, what: Callable[[], str]) -> Finding:
 
 
 def look_at_azure(config: RetrainConfig) -> Iterator[Finding]:
-    """Settings, credential, workspace, registry and quota, for what `config` would run.
+    """Settings, credential, workspace, registry, roles and quota, for what `config` would run.
 
     What rests on a look that failed is not looked at.
     """
@@ -59,6 +60,7 @@ def look_at_azure(config: RetrainConfig) -> Iterator[Finding]:
             if not finding.ok:
                 return
         yield look("registry", lambda: _registry(platform, config))
+        yield look("roles", lambda: _roles(platform, config))
         yield look("quota", lambda: _quota(platform, config))
 
 
@@ -69,7 +71,7 @@ def _credential(platform: "Platform") -> str:
 
 
 def _workspace(platform: "Platform") -> str:
-    return f"{platform.settings.workspace_name} in {platform.workspace_region()}"
+    return f"{platform.settings.workspace_name} in {platform.workspace.region}"
 
 
 def _registry(platform: "Platform", config: RetrainConfig) -> str:
@@ -85,6 +87,16 @@ def _model(platform: "Platform", config: RetrainConfig) -> FoundationModelRef:
     on_hub = hub_model(config.model) if config.trainer.kind == "command_job" else None
     registry = platform.registry(config.model.registry)
     return on_hub or registry.foundation_model(config.model.name, config.model.version)
+
+
+def _roles(platform: "Platform", config: RetrainConfig) -> str:
+    held = [role.name for role in check_serving_identity(platform, config.endpoint)]
+    if not held:
+        return "none to look for: no endpoint with an identity of yours (endpoint.identity_id)"
+    unseen = (
+        "" if platform.workspace.container_registry_id else "; AcrPull not, the workspace has no registry"
+    )
+    return f"{', '.join(held)} for endpoint.identity_id{unseen}"
 
 
 def _quota(platform: "Platform", config: RetrainConfig) -> str:

@@ -91,7 +91,7 @@ class QuotaError(PermanentError):
 
 
 class AccessError(PermanentError):
-    """Not signed in, or signed in as somebody without the role."""
+    """Not signed in, or an identity, the caller's or the endpoint's, lacks a role."""
 
 
 class MissingError(PermanentError):

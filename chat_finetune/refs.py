@@ -24,6 +24,18 @@ class RunRef(_Record):
     config_hash: str
 
 
+class WorkspaceRef(_Record):
+    """The workspace, with the ARM ids of what it stores in; `region` is a short name such as `westeurope`.
+
+    A workspace has no container registry until it needs one.
+    """
+
+    region: str
+    storage_account_id: str
+    container_registry_id: str | None
+    mlflow_tracking_uri: str
+
+
 class FoundationModelRef(_Record):
     """A model of a registry, with what it says about itself.
 

@@ -46,11 +46,13 @@ class Settings(BaseModel):
         return "https://ml.azure.com"
 
     @property
+    def resource_group_id(self) -> str:
+        return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+
+    @property
     def workspace_arm_id(self) -> str:
-        return (
-            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
-            f"/providers/Microsoft.MachineLearningServices/workspaces/{self.workspace_name}"
-        )
+        provider = "Microsoft.MachineLearningServices"
+        return f"{self.resource_group_id}/providers/{provider}/workspaces/{self.workspace_name}"
 
 
 def load_settings(

@@ -5,6 +5,7 @@ from prefect import get_run_logger, task
 from chat_finetune.clusters import ensure_cluster
 from chat_finetune.config import RetrainConfig
 from chat_finetune.refs import ComputeRef, FoundationModelRef, RunRef
+from chat_finetune.roles import check_serving_identity
 from chat_finetune.tags import tags_of
 from tasks._results import KEPT
 from tasks._retries import RETRIES
@@ -12,10 +13,11 @@ from tasks._retries import RETRIES
 
 @task(task_run_name="validate {config.compute.cluster}", **KEPT, **RETRIES)
 def validate_compute(config: RetrainConfig, run: RunRef, model: FoundationModelRef) -> ComputeRef:
-    """Check VM sizes, quota and cluster against the model; create the cluster if it is missing."""
+    """Check the endpoint's identity, VM sizes, quota and cluster; create the cluster if it is missing."""
     from chat_finetune.platform import connect
 
     with connect() as platform:
+        check_serving_identity(platform, config.endpoint)
         compute = ensure_cluster(platform, config, model, tags_of(run))
     get_run_logger().info(
         "%s: %s with %d GPU a node, allowed by the model's %s",

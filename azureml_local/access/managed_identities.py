@@ -3,9 +3,15 @@
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azureml_local.responses import ServiceError, section
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from azureml_local.responses import LOCATION, ServiceError, section
+
+if TYPE_CHECKING:
+    from azureml_local.app import Service
 
 _RESOURCE = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity"
@@ -13,6 +19,22 @@ _RESOURCE = re.compile(
     re.IGNORECASE,
 )
 _TYPES = {"systemassigned": "SystemAssigned", "userassigned": "UserAssigned"}
+
+
+async def get(service: "Service", request: Request) -> Response:
+    """Get a user-assigned identity (any name: each has its own ids, always the same)."""
+    id = request.scope["path"]
+    ids = {"principalId": principal_id(id), "clientId": _id(id, "client")}
+    return JSONResponse(
+        {
+            "id": id,
+            "name": request.path_params["identity"],
+            "type": "Microsoft.ManagedIdentity/userAssignedIdentities",
+            "location": LOCATION,
+            "tags": {},
+            "properties": {"tenantId": service.identity.tenant_id, **ids},
+        }
+    )
 
 
 def assigned(body: Mapping[str, Any], owner: str, tenant_id: str) -> dict[str, Any]:
@@ -29,7 +51,7 @@ def assigned(body: Mapping[str, Any], owner: str, tenant_id: str) -> dict[str, A
         raise ServiceError(400, "UserError", message, target="identity")
     answer: dict[str, Any] = {"type": ",".join(map(str, kinds))}
     if "SystemAssigned" in kinds:
-        answer |= {"principalId": _id(owner, "principal"), "tenantId": tenant_id}
+        answer |= {"principalId": principal_id(owner), "tenantId": tenant_id}
     if "UserAssigned" in kinds:
         answer["userAssignedIdentities"] = _user_assigned(section(given, "userAssignedIdentities"))
     return answer
@@ -46,7 +68,12 @@ def _user_assigned(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
                 "/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…"
             )
             raise ServiceError(400, "LinkedInvalidPropertyId", message, target="identity")
-    return {id: {"principalId": _id(id, "principal"), "clientId": _id(id, "client")} for id in given}
+    return {id: {"principalId": principal_id(id), "clientId": _id(id, "client")} for id in given}
+
+
+def principal_id(resource: str) -> str:
+    """The object id of a resource's identity, which roles are assigned to."""
+    return _id(resource, "principal")
 
 
 def _id(resource: str, kind: str) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 from azure.ai.ml import MLClient
 from azure.identity import DefaultAzureCredential
+from azure.mgmt.authorization import AuthorizationManagementClient
 
 from chat_finetune.platform.computes import Computes
 from chat_finetune.platform.data import DataAssets
@@ -18,8 +19,10 @@ from chat_finetune.platform.jobs import Jobs
 from chat_finetune.platform.listing import Listing
 from chat_finetune.platform.models import Models
 from chat_finetune.platform.registry import Registry
+from chat_finetune.platform.roles import Roles
 from chat_finetune.platform.runs import Runs
 from chat_finetune.redaction import keep_secrets_out_of_logs
+from chat_finetune.refs import WorkspaceRef
 from chat_finetune.settings import Settings, load_settings
 from chat_finetune.tracking import Tracking
 
@@ -74,7 +77,7 @@ class Platform:
         )
 
     @property
-    def _timeouts(self) -> dict[str, float]:
+    def _timeouts(self) -> dict[str, Any]:
         seconds = self.settings.request_timeout_seconds
         return {"connection_timeout": seconds, "read_timeout": seconds}
 
@@ -86,15 +89,22 @@ class Platform:
         """
         self._token()
 
-    def workspace_region(self) -> str:
-        """The region of the workspace, by its short name such as `westeurope`.
+    @cached_property
+    def workspace(self) -> WorkspaceRef:
+        """The workspace, as it was when it was first asked for.
 
         Raises:
             AccessError: the identity may not read the workspace.
             MissingError: there is no such workspace.
         """
         with azure_errors(f"workspace {self.settings.workspace_name}"):
-            return str(self._workspace_client.workspaces.get(self.settings.workspace_name).location)
+            found = self._workspace_client.workspaces.get(self.settings.workspace_name)
+        return WorkspaceRef(
+            region=found.location,
+            storage_account_id=found.storage_account,
+            container_registry_id=found.container_registry or None,
+            mlflow_tracking_uri=found.mlflow_tracking_uri,
+        )
 
     @cached_property
     def computes(self) -> Computes:
@@ -135,9 +145,19 @@ class Platform:
         return {}
 
     @cached_property
+    def roles(self) -> Roles:
+        client = AuthorizationManagementClient(
+            self._credential, self.settings.subscription_id, **self._timeouts
+        )
+        http = httpx.Client(
+            base_url="https://management.azure.com", timeout=self.settings.request_timeout_seconds
+        )
+        return Roles(self._opened.enter_context(client), self._opened.enter_context(http), self._token)
+
+    @cached_property
     def runs(self) -> Runs:
         """Run history: child steps, logs and error texts, which the SDK does not hand out."""
-        host = urlsplit(self._mlflow_tracking_uri).netloc
+        host = urlsplit(self.workspace.mlflow_tracking_uri).netloc
         http = self._opened.enter_context(
             httpx.Client(
                 base_url=f"https://{host}/history/v1.0{self.settings.workspace_arm_id}",
@@ -149,7 +169,7 @@ class Platform:
     @asynccontextmanager
     async def listing(self) -> AsyncIterator[Listing]:
         """Many jobs at once, for as long as the block lasts."""
-        history = f"https://{urlsplit(self._mlflow_tracking_uri).netloc}/history/v1.0"
+        history = f"https://{urlsplit(self.workspace.mlflow_tracking_uri).netloc}/history/v1.0"
         async with httpx.AsyncClient(
             base_url=f"https://management.azure.com{self.settings.workspace_arm_id}",
             timeout=self.settings.request_timeout_seconds,
@@ -159,13 +179,7 @@ class Platform:
     @cached_property
     def tracking(self) -> Tracking:
         """MLflow, through the ordinary client: `https` in place of `azureml`, and a token."""
-        return Tracking(self._mlflow_tracking_uri.replace("azureml://", "https://", 1), self._token)
-
-    @cached_property
-    def _mlflow_tracking_uri(self) -> str:
-        with azure_errors(f"workspace {self.settings.workspace_name}"):
-            workspace = self._workspace_client.workspaces.get(self.settings.workspace_name)
-        return str(workspace.mlflow_tracking_uri)
+        return Tracking(self.workspace.mlflow_tracking_uri.replace("azureml://", "https://", 1), self._token)
 
     def _token(self) -> str:
         with azure_errors("sign in"):

@@ -29,7 +29,8 @@ from chat_finetune.errors import (
 
 _SIGN_IN = (
     "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; "
-    "the identity needs the role AzureML Data Scientist on the workspace."
+    "the identity needs the role AzureML Data Scientist on the workspace, and Reader on its resource group "
+    "where endpoint.identity_id is set."
 )
 _WAIT = "Nothing to do: the call is tried again."
 

@@ -11,6 +11,7 @@ from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ComputeNotSuitableError, ConfigError, PermanentError, QuotaError
 from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import ClusterRef, ComponentRef, ComputeRef, FoundationModelRef
+from chat_finetune.roles import check_serving_identity
 from chat_finetune.sweep.queue import CONCURRENT, Demand
 from chat_finetune.sweep.refs import Place, SweepPlan, Trial, place_key
 from chat_finetune.sweep.trials import trial_config
@@ -52,8 +53,10 @@ def plan_sweep(
     """Check every trial; when all can run, take or create their clusters.
 
     Raises:
+        AccessError: the endpoint's identity lacks a role.
         ConfigError: trials that cannot run, each named with its reason; nothing was created.
     """
+    check_serving_identity(platform, config.base.endpoint)
     refusals = _Refusals()
     configs = _configs(config, trials, refusals)
     refusals.check(trials)

@@ -88,7 +88,7 @@ def test_run_leaves_the_commands_python_alone() -> None:
 def test_run_puts_its_own_az_first() -> None:
     done = _cli("run", "--", "sh", "-c", "az account get-access-token && az login")
     assert '"accessToken": "' in done.stdout
-    assert (done.returncode, "only knows 'az account get-access-token" in done.stderr) == (2, True)
+    assert (done.returncode, "only knows:\naz account get-access-token" in done.stderr) == (2, True)
 
 
 def test_run_passes_signals_on() -> None:

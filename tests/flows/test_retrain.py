@@ -34,8 +34,8 @@ pytestmark = [
 ]
 
 IDENTITY = (
-    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/phi"
-    "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/phi-identity"
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local"
+    "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/local"
 )
 Config = Callable[..., RetrainConfig]
 Run = Callable[[RetrainConfig], RetrainResult]

@@ -1,4 +1,4 @@
-"""The `az` that `azureml-local run` puts on PATH: what `AzureCliCredential` asks it, and nothing else."""
+"""The `az` that `azureml-local run` puts on PATH: what `AzureCliCredential` asks it, and role assignments."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def test_a_token_is_as_the_real_command_prints_it(azure: Instance, program: Path
 @pytest.mark.parametrize(
     ("then", "words"),
     [
-        ({"answer": {"status": 503, "code": "ServerBusy"}}, "gives no token: HTTP 503: "),
+        ({"answer": {"status": 503, "code": "ServerBusy"}}, "(ServerBusy) "),
         ({"reset": "before"}, "azureml-local does not answer: "),
     ],
 )
@@ -89,14 +89,39 @@ def test_a_sign_in_that_fails_is_told(
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.slow
+def test_a_role_is_taken_away_and_given_again(azure: Instance, program: Path) -> None:
+    def role(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return _az(program, "role", "assignment", command, *arguments, **azure.environment)
+
+    seeded = json.loads(role("list", "--all").stdout)
+    names = ["Contributor", "Storage Blob Data Reader", "AcrPull"]
+    assert [one["roleDefinitionName"] for one in seeded] == names
+    group, account, _ = (one["scope"] for one in seeded)
+    who = ("--assignee", seeded[0]["principalId"])
+    assert json.loads(role("list", "--scope", account, *who, "--include-inherited").stdout) == seeded[:2]
+    reader = ("--scope", account, "--role", "Storage Blob Data Reader")
+    assert (role("delete", *reader, *who).stderr, role("list", "--scope", account).stdout) == ("", "[]\n")
+    assert "WARNING: No matched assignments" in role("delete", *reader, *who).stderr
+    anew = ("--assignee-object-id", who[1], "--assignee-principal-type", "ServicePrincipal")
+    [created] = json.loads(f"[{role('create', *anew, *reader).stdout}]")
+    assert (created["scope"], created["roleDefinitionName"]) == (account, "Storage Blob Data Reader")
+    assert (
+        "(RoleAssignmentExists) The role assignment already exists." in role("create", *anew, *reader).stderr
+    )
+    assert "Role 'Chef' doesn't exist." in role("create", *anew, "--scope", group, "--role", "Chef").stderr
+    assert "are required: --role, --scope" in role("create", *anew).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("login",), "not login"),
-        (("ml", "job", "create"), "unrecognized arguments: create"),
-        (("account", "show"), "not account show"),
+        (("login",), "no command 'login'"),
+        (("ml", "job", "create"), "no command 'ml job create'"),
+        (("account", "show"), "no command 'account show'"),
         (("account", "get-access-token", "--output", "table"), "invalid choice: 'table'"),
-        ((), "not no command"),
+        (("role", "assignment", "create", "--name", "x"), "unrecognized arguments: --name"),
+        ((), "no command ''"),
     ],
 )
 def test_anything_else_is_refused_in_a_sentence(
@@ -105,7 +130,7 @@ def test_anything_else_is_refused_in_a_sentence(
     done = _az(program, *arguments)
     assert done.returncode == 2
     assert words in done.stderr
-    assert "az belongs to azureml-local and only knows 'az account get-access-token" in done.stderr
+    assert "az belongs to azureml-local and only knows:\naz account get-access-token" in done.stderr
     assert "Traceback" not in done.stderr
 
 
