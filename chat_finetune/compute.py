@@ -18,6 +18,11 @@ _USE_ONE: Mapping[Purpose, str] = {
     "finetune": "Use a cluster of one of these sizes (compute.cluster, compute.vm_size)",
     "inference": "Set endpoint.instance_type to one of these sizes",
 }
+# The walkthrough's sizes for those without a GPU quota.
+_WITHOUT_GPUS = (
+    " Without GPUs, a small model trains with trainer.kind command_job and compute.vm_size Standard_E16s_v3, "
+    "and is served with endpoint.instance_type Standard_E4s_v3."
+)
 _TOTAL_FAMILY = "Total Cluster Dedicated Regional vCPUs"
 
 
@@ -132,11 +137,13 @@ def check_quota(
         if usage is None or usage.limit_vcpu_count < 0:
             continue
         if usage.used_vcpu_count + needed > usage.limit_vcpu_count:
+            no_gpus = usage is family and size.gpu_count > 0 and usage.limit_vcpu_count < size.vcpu_count
             raise QuotaError(
                 f"{what}; of quota {usage.family}, {usage.used_vcpu_count} of "
                 f"{usage.limit_vcpu_count} vCPUs are used.",
                 f"Ask for {usage.used_vcpu_count + needed} vCPUs of {usage.family} (Azure ML studio, "
-                "Quota, the workspace's region), or use fewer or smaller machines.",
+                "Quota, the workspace's region), or use fewer or smaller machines."
+                + (_WITHOUT_GPUS if no_gpus else ""),
             )
 
 

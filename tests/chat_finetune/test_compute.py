@@ -179,6 +179,7 @@ def test_quota_that_is_short_is_told_in_vcpus():
         "of quota StandardNCADSA100v4Family, 25 of 72 vCPUs are used."
     )
     assert "Ask for 73 vCPUs of StandardNCADSA100v4Family" in error.value.remedy
+    assert "Without GPUs" not in error.value.remedy, "there is quota for some"
 
 
 @pytest.mark.parametrize(
@@ -219,9 +220,20 @@ def test_a_negative_limit_is_none():
     check_quota(A100, 1, [usage(A100.family, 500, -1)], "finetune", CATALOG)
 
 
-def test_a_gpu_family_that_is_not_listed_has_no_quota():
-    with pytest.raises(QuotaError, match="0 of 0 vCPUs"):
-        check_quota(A100, 1, [usage("standardNDSv2Family", 0, 100)], "finetune", CATALOG)
+@pytest.mark.parametrize("purpose", ["finetune", "inference"])
+def test_a_gpu_family_that_is_not_listed_has_no_quota_and_cpus_are_offered(purpose):
+    with pytest.raises(QuotaError, match="0 of 0 vCPUs") as error:
+        check_quota(A100, 1, [usage("standardNDSv2Family", 0, 100)], purpose, CATALOG)
+
+    assert "trainer.kind command_job and compute.vm_size Standard_E16s_v3" in error.value.remedy
+    assert "endpoint.instance_type Standard_E4s_v3" in error.value.remedy
+
+
+def test_who_lacks_cpus_is_not_offered_cpus():
+    with pytest.raises(QuotaError) as error:
+        check_quota(CPU, 1, [usage(CPU.family, 0, 0)], "inference", CATALOG)
+
+    assert "Without GPUs" not in error.value.remedy
 
 
 def test_a_cpu_family_that_is_not_listed_is_left_to_azure():
