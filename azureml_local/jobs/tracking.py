@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -91,9 +92,12 @@ class Tracking:
         run = self._state.get("runs", job)
         uuid = await self.run_uuid(job)
         if run is not None and uuid is not None:
-            client = await self.client()
-            body = {"run_id": uuid, "status": _ENDED[Status(run["status"])]}
-            (await client.post("/api/2.0/mlflow/runs/update", json=body)).raise_for_status()
+            await self._end_run(await self.client(), uuid, Status(run["status"]))
+
+    @staticmethod
+    async def _end_run(client: httpx.AsyncClient, uuid: str, status: Status) -> None:
+        body = {"run_id": uuid, "status": _ENDED[status]}
+        (await client.post("/api/2.0/mlflow/runs/update", json=body)).raise_for_status()
 
     async def log(self, job: str, metric: str, value: float, step: int) -> None:
         """Log a value of a metric to the job's run."""
@@ -114,14 +118,25 @@ class Tracking:
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, httpx.AsyncClient):
                 await ended.aclose()
-        folder = self._state.root / "mlflow" / "server"
-        supervisor.end(folder)
-        while supervisor.is_alive(folder):
+        await self._end_server()
+
+    @property
+    def _server(self) -> Path:
+        return self._state.root / "mlflow" / "server"
+
+    async def _end_server(self) -> None:
+        supervisor.end(self._server)
+        while supervisor.is_alive(self._server):
             await asyncio.sleep(0.05)
 
     async def _start(self) -> httpx.AsyncClient:
-        folder = self._state.root / "mlflow" / "server"
+        await self._end_server()  # that of a service which was killed may still be ending
+        folder = self._server
         shutil.rmtree(folder, ignore_errors=True)
+        served = folder.parent / "served"
+        if not served.exists():
+            # MLflow cannot go on with a database that it was killed while making; nobody has used it yet.
+            (folder.parent / "mlflow.db").unlink(missing_ok=True)
         port = _free_port()
         command = (
             f"exec '{sys.executable}' -m mlflow server --host 127.0.0.1 --port {port} --workers 1"
@@ -150,6 +165,7 @@ class Tracking:
                 while process.poll() is None:
                     with suppress(httpx.TransportError):
                         if (await client.get("/health")).is_success:
+                            served.touch()
                             return client
                     await asyncio.sleep(0.1)
         except (TimeoutError, asyncio.CancelledError):
@@ -185,6 +201,8 @@ class Tracking:
         answer = await client.post("/api/2.0/mlflow/runs/create", json=body)
         answer.raise_for_status()
         info = answer.json()["run"]["info"]
+        if (status := Status(run["status"])) in _ENDED:  # it ended while there was no MLflow to be told
+            await self._end_run(client, info["run_id"], status)
         self._lead_artifacts(info["artifact_uri"], f"ExperimentRun/dcid.{run['runId']}")
         self._state.put("mlflow_runs", run["runId"], {"run_uuid": info["run_id"]})
         self._jobs[info["run_id"]] = run["runId"]

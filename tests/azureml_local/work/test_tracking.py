@@ -1,10 +1,11 @@
 """MLflow behind the workspace: jobs' runs by the jobs' names, from inside a job and from outside."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.azureml_local.work.workbench import API, WORKSPACE, Client, command, pipeline
+from tests.azureml_local.work.workbench import API, WORKSPACE, Client, Instance, command, pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +104,23 @@ def test_jobs_submitted_together_all_have_their_runs(client: Client) -> None:
     for name in names:
         assert client.ended(name) == "Completed"
         client.until(lambda name=name: run_status(client, name) == "FINISHED")
+
+
+def test_a_service_killed_while_mlflow_makes_its_database_comes_back(tmp_path: Path) -> None:
+    instance = Instance.start(tmp_path)
+    client = Client(instance)
+    name = client.submit(command("true"))
+    client.until(lambda: (database := tmp_path / "mlflow" / "mlflow.db").exists() and database.stat().st_size)
+    instance.kill()
+    client.http.close()
+    instance = Instance.start(tmp_path)
+    client = Client(instance)
+    try:
+        assert client.ended(name) == "Completed"
+        client.until(lambda: run_status(client, name) == "FINISHED")
+    finally:
+        client.http.close()
+        instance.stop()
 
 
 def test_runs_of_nobody_are_mlflows_own_affair(client: Client) -> None:
