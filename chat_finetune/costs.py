@@ -28,3 +28,16 @@ def estimate_cost(job: FinishedJobRef, compute: ComputeRef, deployment: Deployme
 
 def _times(hours: float, price_per_hour: float | None) -> float | None:
     return None if price_per_hour is None else hours * price_per_hour
+
+
+def describe_cost(cost: CostRef) -> str:
+    """Hours and prices of what was used, on a line."""
+    parts = [
+        f"{hours:.3f} h {what}" + (f" = {usd:.2f} USD" if usd is not None else ", price unknown")
+        for what, hours, usd in (
+            ("training", cost.training_node_hours, cost.training_usd),
+            ("serving", cost.serving_instance_hours, cost.serving_usd),
+        )
+        if hours
+    ]
+    return ", ".join(parts) + "; this run's times at the workspace's prices"

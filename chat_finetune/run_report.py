@@ -1,45 +1,40 @@
 """A run on one page, as Markdown: what a person reads in a minute, and what the Prefect UI shows."""
 
-import base64
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
 from chat_finetune.config import RetrainConfig
+from chat_finetune.costs import describe_cost
 from chat_finetune.evaluation import draw_loss_curve
-from chat_finetune.refs import CostRef, ModelRef, RetrainResult, SmokeTestRef
+from chat_finetune.markdown import picture, table, text
+from chat_finetune.refs import ModelRef, RetrainResult, SmokeTestRef
 from chat_finetune.report import verdict
-
-_SHOWN_CHARACTER_COUNT = 400
-# CommonMark: a backslash before any ASCII punctuation takes its meaning away, HTML's as well.
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def run_report(
     config: RetrainConfig,
     result: RetrainResult,
     previous: tuple[ModelRef, Mapping[str, str]] | None,
-    step_seconds: Mapping[str, float],
+    step_seconds: Sequence[tuple[str, float]],
 ) -> str:
     """The page; whatever data or a model wrote stands in it as text.
 
     Args:
         previous: the version of the same model that was registered before, with its tags.
-        step_seconds: how long every task took, in seconds, in the order in which they began.
+        step_seconds: every task's name and how long it took, in seconds, in the order in which they began.
     """
-    picture = base64.b64encode(draw_loss_curve(result.evaluation)).decode()
     sections = [
-        f"**{_text(verdict(result))}**",
-        _table(("", ""), _facts(config, result)),
+        f"**{text(verdict(result))}**",
+        _text_table(("", ""), _facts(config, result)),
         "## Loss",
-        _table(("model", "loss on held-out rows", "rows"), _losses(result, previous)),
-        f"![loss over the steps](data:image/png;base64,{picture})",
+        _text_table(("model", "loss on held-out rows", "rows"), _losses(result, previous)),
+        picture(draw_loss_curve(result.evaluation), "loss over the steps"),
     ]
     if result.smoke_test:
         sections += ["## Answers", _answers(result.smoke_test)]
     sections += ["## Configuration that differs from the defaults", _configuration(config, result)]
-    sections += ["## Time", _table(("step", "seconds"), _times(result, step_seconds))]
+    sections += ["## Time", _text_table(("step", "seconds"), _times(result, step_seconds))]
     sections += ["## From dataset to endpoint", _lineage(result)]
     return "\n\n".join(sections) + "\n"
 
@@ -59,13 +54,13 @@ def differing(
 
 
 def _facts(config: RetrainConfig, result: RetrainResult) -> Iterator[tuple[str, str]]:
-    dataset, compute, cost = result.dataset, result.compute, result.estimated_cost
+    dataset, compute = result.dataset, result.compute
     yield "Data", ", ".join(f"{split.rows:,} {name}" for name, split in dataset.splits.items())
     yield "Dropped", _dropped(result)
     yield "Content", f"sha256 {dataset.content_sha256}"
     yield "Trainer", config.trainer.kind
     yield "Compute", f"{compute.cluster}: {compute.node_count} × {compute.vm_size}, {compute.gpu_count} GPU"
-    yield "Cost", _cost(cost)
+    yield "Cost", describe_cost(result.estimated_cost)
     yield "Deleted", ", ".join(result.deleted) or "nothing"
 
 
@@ -75,16 +70,6 @@ def _dropped(result: RetrainResult) -> str:
         for reason, count in split.dropped_by_reason.items():
             counts[reason] = counts.get(reason, 0) + count
     return ", ".join(f"{count:,} × {reason}" for reason, count in counts.items()) or "no row"
-
-
-def _cost(cost: CostRef) -> str:
-    parts = []
-    for what, hours, usd in (
-        ("training", cost.training_node_hours, cost.training_usd),
-        ("serving", cost.serving_instance_hours, cost.serving_usd),
-    ):
-        parts.append(f"{what} {hours:.3f} h, " + ("price unknown" if usd is None else f"{usd:.2f} USD"))
-    return "; ".join(parts) + " (retail, as the workspace tells its prices)"
 
 
 def _losses(
@@ -111,24 +96,24 @@ def _loss(loss: float | None) -> str:
 def _answers(test: SmokeTestRef) -> str:
     rows = [(one.question, one.answer, one.truth, f"{one.latency_seconds:.1f}") for one in test.samples]
     latency = f"p50 {test.latency_p50_seconds:.1f} s, p95 {test.latency_p95_seconds:.1f} s"
-    return _table(("question", "answer", "ground truth", "s"), rows) + f"\n\nLatency: {latency}"
+    return _text_table(("question", "answer", "ground truth", "s"), rows) + f"\n\nLatency: {latency}"
 
 
 def _configuration(config: RetrainConfig, result: RetrainResult) -> str:
     rows = [(name, str(value), str(default)) for name, value, default in differing(config)]
-    parts = [_table(("knob", "value", "default"), rows) if rows else "Nothing."]
+    parts = [_text_table(("knob", "value", "default"), rows) if rows else "Nothing."]
     if changes := [
         (one.name, one.configured or "", one.used or "", one.reason) for one in result.parameter_changes
     ]:
         parts += [
             "The model's own defaults changed these:",
-            _table(("parameter", "configured", "used", "why"), changes),
+            _text_table(("parameter", "configured", "used", "why"), changes),
         ]
     return "\n\n".join(parts)
 
 
-def _times(result: RetrainResult, step_seconds: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    for name, seconds in step_seconds.items():
+def _times(result: RetrainResult, step_seconds: Sequence[tuple[str, float]]) -> Iterator[tuple[str, str]]:
+    for name, seconds in step_seconds:
         yield name, f"{seconds:.1f}"
     for step in result.job.steps:
         yield f"in the job: {step.display_name}", f"{step.seconds or 0:.1f}"
@@ -144,20 +129,11 @@ def _lineage(result: RetrainResult) -> str:
     ]
     if result.endpoint and result.smoke_test:
         steps.append(f"endpoint {result.endpoint.name}, deployment {result.smoke_test.deployment}")
-    lines = [f"{number}. {_text(step)}" for number, step in enumerate(steps, start=1)]
+    lines = [f"{number}. {text(step)}" for number, step in enumerate(steps, start=1)]
     if job.studio_url:
         lines[2] += f" ([in Azure ML Studio]({job.studio_url}))"
     return "\n".join(lines)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([_text(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _text(text: str) -> str:
-    """The text on one line, whatever it holds, cut where it is long."""
-    line = " ".join(text.split())
-    if len(line) > _SHOWN_CHARACTER_COUNT:
-        line = line[:_SHOWN_CHARACTER_COUNT] + " …"
-    return _PUNCTUATION.sub(r"\\\1", line)
+def _text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return table(header, ([text(cell) for cell in row] for row in rows))

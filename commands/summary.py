@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from chat_finetune.costs import describe_cost
 from chat_finetune.refs import RetrainResult, SmokeTestRef, UnchangedResult
 from chat_finetune.report import verdict
 
@@ -42,7 +43,11 @@ def _rows(result: RetrainResult) -> list[tuple[str, str]]:
             ("Endpoint", f"{result.endpoint.name}, answered by {test.deployment}"),
             ("Latency", f"p50 {test.latency_p50_seconds:.1f} s, p95 {test.latency_p95_seconds:.1f} s"),
         ]
-    return [*rows, ("Cost on Azure", _cost(result)), ("Deleted", ", ".join(result.deleted) or "nothing")]
+    return [
+        *rows,
+        ("Cost on Azure", describe_cost(result.estimated_cost)),
+        ("Deleted", ", ".join(result.deleted) or "nothing"),
+    ]
 
 
 def _loss(result: RetrainResult) -> str:
@@ -50,19 +55,6 @@ def _loss(result: RetrainResult) -> str:
     if improvement is None:
         return f"{evaluation.tuned_loss or 'unknown'} after; before training none was logged"
     return f"{evaluation.base_loss:.3f} before, {evaluation.tuned_loss:.3f} after: {improvement:.1f} % lower"
-
-
-def _cost(result: RetrainResult) -> str:
-    cost = result.estimated_cost
-    parts = [
-        f"{hours:.3f} h {what}" + (f" = {usd:.2f} USD" if usd is not None else ", price unknown")
-        for what, hours, usd in (
-            ("training", cost.training_node_hours, cost.training_usd),
-            ("serving", cost.serving_instance_hours, cost.serving_usd),
-        )
-        if hours
-    ]
-    return ", ".join(parts) + "; this run's times at the workspace's prices"
 
 
 def _samples(test: SmokeTestRef) -> Table:

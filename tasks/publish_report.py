@@ -24,10 +24,12 @@ def publish_report(config: RetrainConfig, result: RetrainResult) -> None:
     create_markdown_artifact(page, key="report", description=verdict(result))
 
 
-def _step_seconds(flow_run_id: str) -> dict[str, float]:
-    """How long the run's tasks took, as Prefect's record tells: it may not hold the last ones yet."""
+def _step_seconds(flow_run_id: str) -> list[tuple[str, float]]:
+    """How long each of the run's tasks took, as Prefect's record tells: it may not hold the last ones yet."""
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         found = client.read_task_runs(flow_run_filter=wanted)
-    ended = {one.start_time: one for one in found if one.start_time and one.end_time}
-    return {ended[start].name: ended[start].total_run_time.total_seconds() for start in sorted(ended)}
+    ended = sorted(
+        (one.start_time, one.name, one.total_run_time) for one in found if one.start_time and one.end_time
+    )
+    return [(name, took.total_seconds()) for _, name, took in ended]

@@ -1,6 +1,7 @@
 """Who holds which role where: Microsoft.Authorization as azure-mgmt-authorization 4.0 (2022-04-01) speaks it.
 
-Assignments are kept and told, not enforced: whoever signs in here may do everything.
+Assignments are kept and told, not enforced: whoever signs in here may do everything. How Azure words its
+refusals here was not measured.
 """
 
 import re

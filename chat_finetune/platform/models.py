@@ -27,7 +27,11 @@ class Models:
         return _ref(model), _tags(model)
 
     def find_newest(self, name: str, other_than: str = "") -> tuple[ModelRef, dict[str, str]] | None:
-        """The version of the model that was registered last and is not archived, and its tags, or None."""
+        """The version of the model that was registered last and is not archived, and its tags, or None.
+
+        Args:
+            other_than: a version that is passed over.
+        """
         try:
             with azure_errors(f"list of versions of model {name}"):
                 listed = self._client.models.list(name)

@@ -1,12 +1,12 @@
 """The ranking of a sweep: as rows, as files, and as a picture of what was worth its money."""
 
-import base64
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
+from chat_finetune.markdown import picture, table, text
 from chat_finetune.sweep.refs import TrialResult, TrialStatus
 
 Cell = str | int | float | None
@@ -73,24 +73,20 @@ def rows(ranked: Sequence[TrialResult]) -> list[dict[str, Cell]]:
     ]
 
 
-def markdown(table: Sequence[Mapping[str, Cell]], picture: bytes) -> str:
+def markdown(shown: Sequence[Mapping[str, Cell]], pareto_png: bytes) -> str:
     """The picture and the first rows as the Prefect UI shows them, each job with its link."""
-    encoded = base64.b64encode(picture).decode()
     hidden = ("job", "studio_url", "reason")
-    columns = [name for name in (table[0] if table else ()) if name not in hidden]
-    lines = [f"| {' | '.join([*columns, 'job'])} |", "|---" * (len(columns) + 1) + "|"]
-    for row in table[:_SHOWN_ROW_COUNT]:
-        cells = ["" if row[name] is None else _short(row[name]) for name in columns]
-        link = (
-            f"[{row['job']}]({row['studio_url']})" if row["studio_url"] else row["job"] or row["reason"] or ""
-        )
-        lines.append(f"| {' | '.join([*cells, str(link)])} |")
-    more = (
-        f"\n{len(table) - _SHOWN_ROW_COUNT} more are in leaderboard.csv.\n"
-        if len(table) > _SHOWN_ROW_COUNT
-        else ""
-    )
-    return "\n".join([f"![cost against loss](data:image/png;base64,{encoded})", "", *lines, more])
+    columns = [name for name in (shown[0] if shown else ()) if name not in hidden]
+    lines = [[*(_short(row[name]) for name in columns), _job(row)] for row in shown[:_SHOWN_ROW_COUNT]]
+    page = [picture(pareto_png, "cost against loss"), table([*columns, "job"], lines)]
+    if (more := len(shown) - _SHOWN_ROW_COUNT) > 0:
+        page.append(f"{more} more are in leaderboard.csv.")
+    return "\n\n".join(page) + "\n"
+
+
+def _job(row: Mapping[str, Cell]) -> str:
+    name = text(str(row["job"] or row["reason"] or ""))
+    return f"[{name}]({row['studio_url']})" if row["studio_url"] else name
 
 
 def write_files(table: Sequence[Mapping[str, Cell]], picture: bytes, folder: Path) -> None:
@@ -134,4 +130,4 @@ def draw(results: Sequence[TrialResult]) -> bytes:
 
 
 def _short(cell: Cell) -> str:
-    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    return text("" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell))

@@ -81,19 +81,21 @@ def result() -> RetrainResult:
 
 
 def test_the_page_says_what_happened_from_verdict_to_lineage(result: RetrainResult) -> None:
-    page = run_report(RetrainConfig(), result, None, {"poll azft-1": 61.0}).replace("\\", "")
+    page = run_report(RetrainConfig(), result, None, [("poll azft-1", 61.0), ("poll azft-1", 2.0)]).replace(
+        "\\", ""
+    )
     assert page.startswith("**base-ultrachat:2 is registered. Better than the base model: ")
     for expected in (
         "| Data | 1,200 train_sft |",
         "| Dropped | 2 × no assistant |",
         "sha256 cafe",
-        "training 0.500 h, 1.50 USD; serving 0.250 h, price unknown",
+        "0.500 h training = 1.50 USD, 0.250 h serving, price unknown",
         "| base model | 2.5000 | 20 |",
         "| base-ultrachat:2 | 2.0000 | 20 |",
         "![loss over the steps](data:image/png;base64,",
         "Latency: p50 0.5 s, p95 0.6 s",
         "| precision | 16 | 32 | the model says so |",
-        "| poll azft-1 | 61.0 |",
+        "| poll azft-1 | 61.0 |\n| poll azft-1 | 2.0 |",
         "| in the job: finetune | 60.0 |",
         "3. job azft-1 ([in Azure ML Studio](https://ml.azure.com/runs/azft-1))",
         "5. endpoint chat, deployment azft-2",
@@ -103,14 +105,14 @@ def test_the_page_says_what_happened_from_verdict_to_lineage(result: RetrainResu
 
 def test_the_model_registered_before_stands_beside(result: RetrainResult) -> None:
     before = ModelRef(name="base-ultrachat", version="1", id="id")
-    same = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_sha256": "cafe"}), {})
+    same = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_sha256": "cafe"}), [])
     assert "| base\\-ultrachat\\:1\\, registered before | 2\\.1 | the same |" in same
-    other = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_sha256": "beef"}), {})
+    other = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_sha256": "beef"}), [])
     assert "| 2\\.1 | others\\: not comparable to the digit |" in other
 
 
 def test_what_a_model_answers_stays_text_and_is_cut(result: RetrainResult) -> None:
-    page = run_report(RetrainConfig(), result, None, {})
+    page = run_report(RetrainConfig(), result, None, [])
     [row] = [line for line in page.splitlines() if line.startswith("| Why")]
     assert (
         r"\| a \| \<script\>alert\(1\)\<\/script\> \# \[click\]\(javascript\:x\) \`code\` \*\*bold\*\*" in row
@@ -126,4 +128,4 @@ def test_only_knobs_that_are_not_at_their_default_are_told(result: RetrainResult
         "data.percent": (20, RetrainConfig().data.percent),
         "trainer.seed": (7, 0),
     }
-    assert "Nothing." in run_report(RetrainConfig(), result, None, {})
+    assert "Nothing." in run_report(RetrainConfig(), result, None, [])

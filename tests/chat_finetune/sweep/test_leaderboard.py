@@ -69,7 +69,7 @@ def test_rows_have_the_same_columns_and_the_files_hold_them(tmp_path: Path) -> N
     with (tmp_path / "sweep" / "leaderboard.csv").open() as file:
         assert [row["loss"] for row in csv.DictReader(file)] == ["1.0", "2.0"]
     assert (tmp_path / "sweep" / "pareto.png").read_bytes().startswith(b"\x89PNG")
-    assert "[sweep-1](https://x)" in markdown(table, b"")
+    assert r"[sweep\-1](https://x)" in markdown(table, b"")
 
 
 def test_a_long_leaderboard_is_shown_by_its_head_and_a_sweep_without_costs_has_a_picture() -> None:
@@ -77,3 +77,9 @@ def test_a_long_leaderboard_is_shown_by_its_head_and_a_sweep_without_costs_has_a
     shown = markdown(table, draw([result(1)]))
     assert "10 more are in leaderboard.csv" in shown
     assert len(shown.splitlines()) < 60
+
+
+def test_why_a_trial_failed_stays_text_in_its_cell() -> None:
+    failed = result(1, None, None, status=TrialStatus.FAILED, reason="a | b\n<img src=x>")
+    [row] = [line for line in markdown(rows([failed]), b"").splitlines() if "img" in line]
+    assert row.endswith(r"| a \| b \<img src\=x\> |")
