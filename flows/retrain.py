@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect import Flow, flow
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.futures import PrefectFuture, wait
 from prefect.logging.loggers import flow_run_logger
@@ -34,10 +35,10 @@ from tasks.download_data import download_data
 from tasks.find_unchanged import find_unchanged
 from tasks.look_up_model import look_up_model
 from tasks.poll_job import poll_job
-from tasks.publish_report import publish_report
 from tasks.record_fingerprint import record_fingerprint
 from tasks.submit_job import submit_job
 from tasks.validate_compute import validate_compute
+from tasks.write_report import write_report
 
 
 def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -87,7 +88,8 @@ def retrain(config: RetrainConfig) -> RetrainResult | UnchangedResult:
     if isinstance(result, RetrainResult):
         record_fingerprint(result.model, made_of)
         result = result.model_copy(update={"deleted": (*result.deleted, *deleted)})
-        publish_report(config, result)
+        # Made outside a task, it stands first among the run's artifacts.
+        create_markdown_artifact(write_report(config, result), key="report", description=verdict(result))
     # Prefect shows the message beside the run, and gives the caller the data.
     return Completed(message=verdict(result), data=result)  # type: ignore[return-value]
 

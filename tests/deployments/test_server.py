@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -21,6 +21,10 @@ import yaml
 
 from chat_finetune.config import RetrainConfig
 from commands.deployments import PROJECT
+from tests import prefect_ui
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +73,10 @@ class Stack:
     config: Path
     printed: list[str]
     receiver: Receiver
+
+    @property
+    def ui(self) -> str:
+        return self.environment["PREFECT_API_URL"].removesuffix("/api")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", *arguments]
@@ -175,14 +183,21 @@ def test_the_doctor_finds_all_well_and_then_each_change_by_hand(stack: Stack) ->
     assert healed.returncode == 0, healed.stdout
 
 
-def test_the_worker_completes_a_run_that_the_form_creates(
-    stack: Stack, make_config: Callable[..., RetrainConfig]
-) -> None:
-    finished = stack.start_run(make_config())
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+def test_the_form_starts_a_run_whose_report_is_read(stack: Stack, browser: "Chrome") -> None:
+    with httpx.Client(base_url=stack.environment["PREFECT_API_URL"]) as api:
+        manual = api.get("/deployments/name/retrain/manual").json()
+    browser.get(f"{stack.ui}/deployments/deployment/{manual['id']}/run")
+    prefect_ui.fill(browser, "Run Name", "by-hand")
+    prefect_ui.fill(browser, "Num Train Epochs (Optional)", "2")
+    prefect_ui.click(browser, "Submit")
+    prefect_ui.click(browser, "View run")
+    prefect_ui.wait_until_completed(browser, _RUN_SECONDS)
+    report = prefect_ui.read_report(browser)
+    assert "is registered. Better than the base model: loss on held-out rows 3.000 → 2.000" in report
+    assert "trainer.num_train_epochs 2 3" in report
 
 
-def test_the_nightly_deployment_runs_by_a_schedule(stack: Stack) -> None:
+def test_the_nightly_deployment_runs_by_a_schedule(stack: Stack, browser: "Chrome") -> None:
     """Its own fires at 02:00; this one, beside it, soon. What finds the first still running is cancelled."""
     with httpx.Client(base_url=stack.environment["PREFECT_API_URL"]) as api:
         nightly = api.get("/deployments/name/retrain/nightly").json()
@@ -198,6 +213,9 @@ def test_the_nightly_deployment_runs_by_a_schedule(stack: Stack) -> None:
             threading.Event().wait(0.5)
         assert api.delete(f"{schedules}/{created['id']}").is_success
     assert (runs[0]["state"]["type"], runs[0]["auto_scheduled"]) == ("COMPLETED", True), runs[0]["state"]
+    browser.get(f"{stack.ui}/runs/flow-run/{runs[0]['id']}")
+    prefect_ui.wait_until_completed(browser, _RUN_SECONDS)
+    assert "is registered. Better than the base model" in prefect_ui.read_report(browser)
 
 
 def test_a_run_that_fails_is_told_to_the_webhook(
@@ -206,7 +224,7 @@ def test_a_run_that_fails_is_told_to_the_webhook(
     assert stack.start_run(make_config(model={"name": "no-such-model"})).returncode == 1
     told = stack.receiver.told.get(timeout=60)["text"]
     assert re.match(r"retrain \S+ is Failed\nmanual: .*no-such-model", told)
-    assert f"{stack.environment['PREFECT_API_URL'].removesuffix('/api')}/runs/flow-run/" in told
+    assert f"{stack.ui}/runs/flow-run/" in told
 
 
 def test_ctrl_c_ends_everything_that_was_started(stack: Stack) -> None:

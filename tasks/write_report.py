@@ -3,25 +3,22 @@
 from uuid import UUID
 
 from prefect import get_client, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from chat_finetune.config import RetrainConfig
 from chat_finetune.refs import RetrainResult
-from chat_finetune.report import verdict
 from chat_finetune.run_report import run_report
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="publish the report", **RETRIES)
-def publish_report(config: RetrainConfig, result: RetrainResult) -> None:
-    """Show the run beside the model that was registered before it."""
+@task(task_run_name="write the report", **RETRIES)
+def write_report(config: RetrainConfig, result: RetrainResult) -> str:
+    """The run, beside the model that was registered before it, as Markdown."""
     from chat_finetune.platform import connect
 
     with connect() as platform:
         previous = platform.models.find_newest(result.model.name, other_than=result.model.version)
-    page = run_report(config, result, previous, _step_seconds(result.run.flow_run_id))
-    create_markdown_artifact(page, key="report", description=verdict(result))
+    return run_report(config, result, previous, _step_seconds(result.run.flow_run_id))
 
 
 def _step_seconds(flow_run_id: str) -> list[tuple[str, float]]:

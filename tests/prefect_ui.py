@@ -1,0 +1,64 @@
+"""Prefect's UI as a person uses it: by the words that stand on it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+_PAGE_SECONDS = 60
+
+
+def find(browser: "Chrome", xpath: str, timeout_seconds: float = _PAGE_SECONDS) -> "WebElement":
+    """The innermost element that the path finds and that is shown, as soon as there is one."""
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def shown(browser: "Chrome") -> "WebElement | None":
+        elements = browser.find_elements("xpath", xpath)
+        return next((element for element in reversed(elements) if element.is_displayed()), None)
+
+    waiting = WebDriverWait(browser, timeout_seconds, ignored_exceptions=[StaleElementReferenceException])
+    element: WebElement = waiting.until(shown, f"not on {browser.current_url}: {xpath}")
+    return element
+
+
+def click(browser: "Chrome", words: str) -> None:
+    """Click what says exactly this."""
+    from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def clicked(browser: "Chrome") -> bool:
+        find(browser, f"//*[normalize-space()='{words}']").click()
+        return True
+
+    moving = [ElementNotInteractableException, StaleElementReferenceException]
+    WebDriverWait(browser, _PAGE_SECONDS, ignored_exceptions=moving).until(clicked)
+
+
+def fill(browser: "Chrome", label: str, text: str) -> None:
+    """Put the text into the first field of the form that has this label."""
+    from selenium.webdriver.common.keys import Keys
+
+    labelled = f"//label[normalize-space()='{label}']"
+    find(browser, labelled)
+    field = browser.find_element("xpath", f"({labelled})[1]/following::*[self::input or self::textarea][1]")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(text)
+
+
+def wait_until_completed(browser: "Chrome", timeout_seconds: float) -> None:
+    """Wait on a run's page until its badge says Completed."""
+    find(browser, "//*[normalize-space()='Artifacts']")  # the run's page; other pages have such badges, too
+    find(browser, "//*[normalize-space()='Completed']", timeout_seconds)
+
+
+def read_report(browser: "Chrome") -> str:
+    """Open the report among the artifacts of the run whose page is shown; its text."""
+    browser.refresh()  # the page keeps the list that it fetched while the run was under way
+    click(browser, "Artifacts")
+    click(browser, "report")
+    find(browser, "//h2[normalize-space()='From dataset to endpoint']")
+    picture = find(browser, "//img[@alt='loss over the steps']")
+    assert int(picture.get_property("naturalWidth")) > 0
+    return str(browser.find_element("tag name", "body").text)
