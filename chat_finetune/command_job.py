@@ -7,7 +7,7 @@ from chat_finetune.config import RetrainConfig
 from chat_finetune.dataset import PreparedDataset
 from chat_finetune.errors import ConfigError
 from chat_finetune.names import job_name
-from chat_finetune.refs import CommandSpec, ComputeRef, FoundationModelRef, RunRef
+from chat_finetune.refs import CommandSpec, ComputeRef, FoundationModelRef, RunRef, TrainingLength
 from chat_finetune.tags import price_tag, tags_of
 from chat_finetune.trainers import CommandJobConfig
 
@@ -56,6 +56,7 @@ def command_spec(
         train_path=str(dataset.splits["train_sft"].path),
         test_path=str(dataset.splits["test_sft"].path),
         checkpoints=f"azureml://datastores/workspaceblobstore/paths/chat-finetune/{name}/checkpoints/",
+        length=TrainingLength(epoch_count=trainer.num_train_epochs, max_steps=trainer.max_steps),
         tags={
             **tags_of(run),
             **price_tag(compute.price_per_hour and compute.price_per_hour * compute.node_count),

@@ -51,6 +51,7 @@ def ensure_endpoint(platform: "Platform", name: str, config: EndpointConfig, run
         name=name,
         scoring_uri=_scoring_uri(status),
         existed=status.tags.get("flow_run_id") != run.flow_run_id,
+        studio_url=status.studio_url,
     )
 
 

@@ -16,6 +16,7 @@ from chat_finetune.errors import (
     TransientError,
 )
 from chat_finetune.polling import Phase, Watch, phase_of
+from chat_finetune.progress import Gauge, Progress
 from chat_finetune.refs import CommandSpec, FinishedJobRef, JobRef, JobSpec, JobStatus, StepRef
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _job_ref(spec: JobSpec, status: JobStatus, *, adopted: bool) -> JobRef:
         experiment_name=spec.experiment_name,
         studio_url=status.studio_url,
         adopted=adopted,
+        length=spec.length,
     )
 
 
@@ -89,10 +91,14 @@ def wait_until_ended(
     config: JobConfig,
     tell: Tell,
     *,
+    show: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FinishedJobRef:
     """Look at the job until it has ended, telling every change of a step and every new log line.
+
+    Args:
+        show: takes how far the job is, after each look.
 
     Raises:
         JobFailedError: the job failed; the message holds the failing step and the end of its log.
@@ -101,7 +107,7 @@ def wait_until_ended(
         TransientError: the service said nothing for `config.stalled_timeout_seconds`.
     """
     watch = Watch(config, clock())
-    follower = StepFollower(platform, job.name, tell)
+    follower, gauge = StepFollower(platform, job.name, tell), Gauge(platform, job, tell)
     answered = True
     while True:
         try:
@@ -109,6 +115,8 @@ def wait_until_ended(
             if watch.see(status.status, clock()):
                 tell(f"{job.name} is {status.status}")
             follower.look()
+            if show is not None:
+                show(gauge.read(watch.phase, follower.steps))
             if watch.phase.ended:
                 break
             if watch.overdue_seconds(clock()) > 0:

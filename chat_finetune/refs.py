@@ -123,14 +123,22 @@ class ParameterChange(_Record):
     reason: str
 
 
+class TrainingLength(_Record):
+    """How long a job trains: so many optimizer steps where `max_steps` is above 0, else so many epochs."""
+
+    epoch_count: int
+    max_steps: int
+
+
 class JobRef(_Record):
-    """A submitted pipeline job."""
+    """A submitted job; `length` is None where it was not submitted with one."""
 
     name: str
     display_name: str
     experiment_name: str
     studio_url: str | None
     adopted: bool
+    length: TrainingLength | None = None
 
 
 class StepRef(_Record):
@@ -191,6 +199,7 @@ class EndpointRef(_Record):
     name: str
     scoring_uri: str
     existed: bool
+    studio_url: str | None = None
 
 
 class DeploymentRef(_Record):
@@ -278,6 +287,13 @@ class PipelineSpec(_Record):
     parameters: Mapping[str, str | int | float]
     tags: Mapping[str, str]
 
+    @property
+    def length(self) -> TrainingLength | None:
+        """By the inputs of Azure's own component; one that has others does not tell."""
+        epochs = self.parameters.get("num_train_epochs")
+        steps = self.parameters.get("max_steps", -1)
+        return None if epochs is None else TrainingLength(epoch_count=int(epochs), max_steps=int(steps))
+
 
 class CommandSpec(_Record):
     """Everything that a fine-tuning command job is made of.
@@ -300,6 +316,7 @@ class CommandSpec(_Record):
     train_path: str
     test_path: str
     checkpoints: str
+    length: TrainingLength
     tags: Mapping[str, str]
 
 
@@ -323,6 +340,7 @@ class EndpointStatus(_Record):
 
     name: str
     scoring_uri: str | None
+    studio_url: str | None
     provisioning_state: str
     traffic: Mapping[str, int]
     tags: Mapping[str, str]

@@ -49,6 +49,23 @@ class Tracking:
         points = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
         return tuple(MetricPoint(step=step, value=value) for step, value in sorted(points.items()))
 
+    def last(self, run_id: str, metric: str) -> MetricPoint | None:
+        """The value that a run logged last of a metric, or None where it has logged none: one request.
+
+        Raises:
+            ServiceUnavailableError: MLflow did not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            logged = self._store().get_run(run_id).data._metric_objs
+        except MlflowException as error:
+            subject = f"metrics of run {run_id}: {error.message}"
+            raise ServiceUnavailableError(subject, "Nothing to do: it is asked again.") from error
+        return next(
+            (MetricPoint(step=one.step, value=one.value) for one in logged if one.key == metric), None
+        )
+
     def latest(self, experiment: str, metric: str) -> dict[str, tuple[str, int]]:
         """Where the running jobs of an experiment are with a metric: one request for up to 1,000.
 

@@ -26,6 +26,7 @@ from chat_finetune.sweep.refs import SweepPlan, SweepResult, TrialResult
 from chat_finetune.sweep.trials import expand, trial_config
 from chat_finetune.sweep_config import SweepConfig
 from flows._promote import promote
+from tasks._progress import TrialsBar
 from tasks._run import this_run
 from tasks.cancel_trials import cancel_trials
 from tasks.clean_up import clean_up
@@ -89,15 +90,20 @@ async def _try_all(
 
     trials = {trial.number: trial for trial in expand(config)}
     queue = Queue(demands(config, plan, tuple(trials.values())), plan.capacities, config.budget_usd)
+    bar = TrialsBar(len(trials))
+    await bar.begin()
     async with Desk(connect, config, run, plan, dataset, get_run_logger().info) as desk:
 
         async def attempt(number: int) -> TrialResult:
             try:
-                return await run_trial(trials[number], desk)
+                result = await run_trial(trials[number], desk)
             except ChatFinetuneError as error:
-                return desk.failure(trials[number], error)
+                result = desk.failure(trials[number], error)
+            await bar.one_ended()
+            return result
 
         results = await run_all(queue, attempt)
+    await bar.end()
     return (*results, *(unaffordable(trials[number]) for number in queue.waiting))
 
 

@@ -9,7 +9,7 @@ from chat_finetune.tags import tags_of
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="deploy {name} to {endpoint.name}", **RETRIES)
+@task(task_run_name="deploy {name} to endpoint {endpoint.name}", **RETRIES)
 def deploy_endpoint(
     endpoint: EndpointRef, name: str, model: ModelRef, config: EndpointConfig, run: RunRef
 ) -> DeploymentRef:

@@ -9,7 +9,7 @@ from chat_finetune.dataset import PreparedDataset, prepare_dataset
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="download {config.source}", **RETRIES)
+@task(task_run_name="download data {config.source}", **RETRIES)
 def download_data(config: DataConfig, cache_dir: Path) -> PreparedDataset:
     """Fetch the dataset, check every row, and write one JSONL file a split."""
     logger = get_run_logger()

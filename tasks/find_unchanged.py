@@ -8,7 +8,7 @@ from chat_finetune.refs import RunRef, UnchangedResult
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="compare with the last {name}", **RETRIES)
+@task(task_run_name="compare with the last model {name}", **RETRIES)
 def find_unchanged(
     name: str, fingerprint: str, config: EndpointConfig, run: RunRef
 ) -> UnchangedResult | None:

@@ -10,7 +10,7 @@ from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="look up {config.name}", **KEPT, **RETRIES)
+@task(task_run_name="look up model {config.name}", **KEPT, **RETRIES)
 def look_up_model(
     config: ModelConfig, trainer: TrainerConfig
 ) -> tuple[FoundationModelRef, ComponentRef | None]:

@@ -8,7 +8,7 @@ from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="register {name}:{version}", **KEPT, **RETRIES)
+@task(task_run_name="register model {name}:{version}", **KEPT, **RETRIES)
 def register_model(
     job: FinishedJobRef, name: str, version: str, description: str, tags: dict[str, str]
 ) -> ModelRef:

@@ -12,7 +12,7 @@ from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="review {job.name}", **KEPT, **RETRIES)
+@task(task_run_name="review job {job.name}", **KEPT, **RETRIES)
 def review_metrics(job: FinishedJobRef, config: ReviewConfig) -> EvaluationRef:
     """Read the metrics from MLflow, draw the loss curve, and judge against the base model."""
     from chat_finetune.platform import connect

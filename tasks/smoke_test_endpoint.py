@@ -12,7 +12,7 @@ from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="ask {deployment.name}", **KEPT, **RETRIES)
+@task(task_run_name="ask deployment {deployment.name}", **KEPT, **RETRIES)
 def smoke_test_endpoint(deployment: DeploymentRef, rows: Path, config: RetrainConfig) -> SmokeTestRef:
     """Ask the new deployment, past the traffic rules, and hold the answers beside the ground truth."""
     from chat_finetune.platform import connect

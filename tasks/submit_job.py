@@ -10,7 +10,7 @@ from tasks._retries import RETRIES
 
 
 # Its result is not kept: Azure ML says better than a file whether the job is still worth waiting for.
-@task(task_run_name="submit {spec.name}", **RETRIES)
+@task(task_run_name="submit job {spec.name}", **RETRIES)
 def submit_job(spec: JobSpec, config: JobConfig) -> JobRef:
     """Submit the pipeline job, or attach to the one that an earlier attempt submitted."""
     from chat_finetune.platform import connect

@@ -11,7 +11,7 @@ from tasks._results import KEPT
 from tasks._retries import RETRIES
 
 
-@task(task_run_name="validate {config.compute.cluster}", **KEPT, **RETRIES)
+@task(task_run_name="validate cluster {config.compute.cluster}", **KEPT, **RETRIES)
 def validate_compute(config: RetrainConfig, run: RunRef, model: FoundationModelRef) -> ComputeRef:
     """Check the endpoint's identity, VM sizes, quota and cluster; create the cluster if it is missing."""
     from chat_finetune.platform import connect

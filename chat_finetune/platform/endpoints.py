@@ -208,11 +208,18 @@ def _endpoint(endpoint: ManagedOnlineEndpoint) -> EndpointStatus:
     return EndpointStatus(
         name=endpoint.name,
         scoring_uri=endpoint.scoring_uri,
+        studio_url=_studio_url(endpoint.id),
         provisioning_state=plain(endpoint.provisioning_state),
         traffic=endpoint.traffic or {},
         tags={key: str(value) for key, value in (endpoint.tags or {}).items()},
         created_at=_time((endpoint.properties or {}).get("createdAt")),
     )
+
+
+def _studio_url(arm_id: str | None) -> str | None:
+    """The endpoint's page in Azure ML Studio, which the service does not tell as it does a job's."""
+    workspace, found, name = (arm_id or "").partition("/onlineEndpoints/")
+    return f"https://ml.azure.com/endpoints/realtime/{name}/detail?wsid={workspace}" if found else None
 
 
 def _deployment(deployment: ManagedOnlineDeployment) -> DeploymentStatus:

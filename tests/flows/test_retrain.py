@@ -105,11 +105,15 @@ def test_the_report_holds_the_run_beside_the_one_before(retrain: Run, make_confi
     before = retrain(make_config(trainer={"seed": 1}))
     result = retrain(make_config(trainer={"seed": 2}))
     assert "https://ml.azure.com/" in _artifact(result.run.flow_run_id, "job")
+    assert _artifact(result.run.flow_run_id, "progress") == "100"
+    assert result.endpoint is not None
+    link = f"https://ml.azure.com/endpoints/realtime/{result.endpoint.name}/detail?wsid=/subscriptions/"
+    assert link in _artifact(result.run.flow_run_id, "endpoint")
     page = _artifact(result.run.flow_run_id, "report").replace("\\", "")
     assert f"**{result.model.name}:{result.model.version} is registered. Better than the base model" in page
     assert f"| {before.model.name}:{before.model.version}, registered before | 2.0000 | the same |" in page
     assert "| trainer.seed | 2 | 42 |" in page
-    assert f"| poll {result.job.name} | " in page
+    assert f"| poll job {result.job.name} | " in page
     assert f"job {result.job.name} ([in Azure ML Studio](https://ml.azure.com/" in page
 
 

@@ -5,6 +5,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -73,7 +74,20 @@ def test_a_trial_that_fails_fails_alone(sweep: Run) -> None:
     result = sweep(search=listed({SEED: 200}, {EPOCHS: 13}))
     assert [(one.trial.number, one.status) for one in result.trials] == [(1, "completed"), (2, "failed")]
     assert "CUDA out of memory" in (result.trials[1].reason or "")
+    assert (100.0, "2 of 2 trials have ended") in _progress(result)
     assert result.trials[1].cost_usd
+
+
+def _progress(result: SweepResult) -> list[tuple[Any, str | None]]:
+    from prefect import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(any_=["progress"]),
+        flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(result.run.flow_run_id)]),
+    )
+    with get_client(sync_client=True) as client:
+        return [(found.data, found.description) for found in client.read_artifacts(artifact_filter=wanted)]
 
 
 def test_impossible_trials_are_all_named_before_any_is_started(sweep: Run, platform: "Platform") -> None:
