@@ -6,6 +6,7 @@ from chat_finetune.config import EndpointConfig
 from chat_finetune.deployment import deploy_once
 from chat_finetune.refs import DeploymentRef, EndpointRef, ModelRef, RunRef
 from chat_finetune.tags import tags_of
+from tasks._assets import endpoint_asset, materialized, model_asset
 from tasks._retries import RETRIES
 
 
@@ -20,4 +21,7 @@ def deploy_endpoint(
     with connect() as platform:
         deployment = deploy_once(platform, endpoint, name, model, config, tags_of(run))
     get_run_logger().info("%s is ready on %s", deployment.name, deployment.instance_type)
+    materialized(
+        endpoint_asset(endpoint), model_asset(model), deployment=deployment.name, model_version=model.version
+    )
     return deployment

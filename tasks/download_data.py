@@ -6,6 +6,7 @@ from prefect import get_run_logger, task
 
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset import PreparedDataset, prepare_dataset
+from tasks._assets import dataset_asset, materialized
 from tasks._retries import RETRIES
 
 
@@ -18,4 +19,10 @@ def download_data(config: DataConfig, cache_dir: Path) -> PreparedDataset:
         logger.info("%s: %d rows, %d dropped", split.split, split.rows, split.dropped)
         for problem in split.problems:
             logger.warning("dropped %s", problem)
+    materialized(
+        dataset_asset(dataset.name),
+        revision=dataset.revision,
+        content_sha256=dataset.content_sha256,
+        rows=dataset.rows,
+    )
     return dataset

@@ -4,6 +4,7 @@ from prefect import get_run_logger, task
 
 from chat_finetune.refs import FinishedJobRef, ModelRef
 from chat_finetune.registration import register_once
+from tasks._assets import base_model_asset, dataset_asset, materialized, model_asset
 from tasks._results import KEPT
 from tasks._retries import RETRIES
 
@@ -18,4 +19,6 @@ def register_model(
     with connect() as platform:
         model = register_once(platform, job, name=name, version=version, description=description, tags=tags)
     get_run_logger().info("registered %s:%s", model.name, model.version)
+    made_of = dataset_asset(tags["data_source"]), base_model_asset(tags["base_model"])
+    materialized(model_asset(model), *made_of, version=model.version, **tags)
     return model
