@@ -28,6 +28,7 @@ from chat_finetune.settings import cache_dir
 from chat_finetune.submission import job_spec
 from chat_finetune.unchanged import fingerprint
 from flows._promote import promote
+from tasks._events import tell_of_clean_up
 from tasks._run import this_run
 from tasks.clean_up import clean_up
 from tasks.create_endpoint import create_endpoint
@@ -51,6 +52,7 @@ def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     config = RetrainConfig.model_validate(flow_run.parameters.get("config") or {})
     with connect() as platform:
         deleted = clean_up_run(platform, str(flow_run.id), config.endpoint.name)
+    tell_of_clean_up(str(flow_run.id), deleted)
     flow_run_logger(flow_run, flow).info("deleted: %s", ", ".join(deleted) or "nothing")
 
 

@@ -26,6 +26,7 @@ from chat_finetune.sweep.refs import SweepPlan, SweepResult, TrialResult
 from chat_finetune.sweep.trials import expand, trial_config
 from chat_finetune.sweep_config import SweepConfig
 from flows._promote import promote
+from tasks._events import tell_of_clean_up
 from tasks._progress import TrialsBar
 from tasks._run import this_run
 from tasks.cancel_trials import cancel_trials
@@ -49,6 +50,7 @@ async def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: St
     with connect() as platform:
         deleted = await cancel_jobs(platform, str(flow_run.id))
         deleted += clean_up_run(platform, str(flow_run.id), config.base.endpoint.name)
+    tell_of_clean_up(str(flow_run.id), deleted)
     flow_run_logger(flow_run, flow).info("deleted: %s", ", ".join(deleted) or "nothing")
 
 

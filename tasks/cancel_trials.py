@@ -4,6 +4,7 @@ from prefect import get_run_logger, task
 
 from chat_finetune.refs import RunRef
 from chat_finetune.sweep.clean_up import cancel_jobs
+from tasks._events import tell_of_clean_up
 from tasks._retries import RETRIES
 
 
@@ -16,4 +17,5 @@ async def cancel_trials(run: RunRef) -> tuple[str, ...]:
         cancelled = await cancel_jobs(platform, run.flow_run_id)
     for what in cancelled:
         get_run_logger().info("took down %s", what)
+    tell_of_clean_up(run.flow_run_id, cancelled)
     return cancelled

@@ -4,6 +4,7 @@ from prefect import get_run_logger, task
 
 from chat_finetune.refs import RunRef
 from chat_finetune.retention import clean_up_run
+from tasks._events import tell_of_clean_up
 from tasks._retries import RETRIES
 
 
@@ -16,4 +17,5 @@ def clean_up(run: RunRef, endpoint_name: str, *, keep_endpoint: bool) -> tuple[s
         deleted = clean_up_run(platform, run.flow_run_id, endpoint_name, keep_endpoint=keep_endpoint)
     for what in deleted:
         get_run_logger().info("took down %s", what)
+    tell_of_clean_up(run.flow_run_id, deleted)
     return deleted

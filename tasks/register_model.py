@@ -5,6 +5,7 @@ from prefect import get_run_logger, task
 from chat_finetune.refs import FinishedJobRef, ModelRef
 from chat_finetune.registration import register_once
 from tasks._assets import base_model_asset, dataset_asset, materialized, model_asset
+from tasks._events import tell_of_asset
 from tasks._results import KEPT
 from tasks._retries import RETRIES
 
@@ -21,4 +22,5 @@ def register_model(
     get_run_logger().info("registered %s:%s", model.name, model.version)
     made_of = dataset_asset(tags["data_source"]), base_model_asset(tags["base_model"])
     materialized(model_asset(model), *made_of, version=model.version, **tags)
+    tell_of_asset("model.registered", model_asset(model), version=model.version, **tags)
     return model

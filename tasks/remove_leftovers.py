@@ -4,6 +4,7 @@ from prefect import get_client, get_run_logger, task
 
 from chat_finetune.config import ReapConfig
 from chat_finetune.reaping import Finding, judge, remove
+from tasks._events import tell_of_removal
 from tasks._owners import read_owner
 from tasks._retries import RETRIES
 
@@ -21,4 +22,5 @@ def remove_leftovers(findings: tuple[Finding, ...], config: ReapConfig) -> tuple
             if doomed and remove(platform, finding.leftover):
                 removed.append(f"{finding.leftover.kind} {finding.leftover.name}")
                 get_run_logger().info("removed %s: %s", removed[-1], finding.verdict.reason)
+                tell_of_removal(finding)
     return tuple(removed)

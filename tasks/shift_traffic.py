@@ -7,6 +7,8 @@ from prefect import get_run_logger, task
 from chat_finetune.config import RetrainConfig
 from chat_finetune.deployment import promote, prove_traffic
 from chat_finetune.refs import DeploymentRef
+from tasks._assets import endpoint_asset
+from tasks._events import tell_of_asset
 from tasks._retries import RETRIES
 
 
@@ -18,4 +20,10 @@ def shift_traffic(deployment: DeploymentRef, rows: Path, config: RetrainConfig) 
     with connect() as platform:
         replaced = promote(platform, deployment, lambda: prove_traffic(platform, deployment, rows, config))
     get_run_logger().info("%s answers every request", deployment.name)
+    tell_of_asset(
+        "endpoint.promoted",
+        endpoint_asset(deployment.endpoint),
+        deployment=deployment.name,
+        replaced=list(replaced),
+    )
     return replaced

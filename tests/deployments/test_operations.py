@@ -78,6 +78,20 @@ def test_a_run_is_a_zombie_after_three_missed_heartbeats() -> None:
     assert zombie["trigger"]["within"] == 3 * get_current_settings().flows.heartbeat_frequency == 540
 
 
+def test_the_automation_of_the_events_page_is_one_that_prefect_reads() -> None:
+    page = (PROJECT / "docs" / "reference" / "events.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    entry = yaml.safe_load(example)
+    assert entry["trigger"].keys() <= EventTrigger.model_fields.keys()
+    trigger = AutomationCore.model_validate(entry).trigger
+    endpoint = "azureml://subscriptions/1/workspaces/2/onlineEndpoints/chat"
+    resource = {"prefect.resource.id": endpoint, "prefect.resource.name": "chat"}
+    assert trigger.match.matches(resource)
+    assert not trigger.match.matches({**resource, "prefect.resource.name": "another"})
+    [event] = trigger.expect
+    assert f"`{event}`" in page
+
+
 # --- Environments
 
 
