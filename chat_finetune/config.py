@@ -184,6 +184,11 @@ class RunConfig(Group):
         description="Spend nothing when the last registered model came of the same data, base model, "
         "component and configuration.",
     )
+    budget_usd: float | None = Field(
+        None,
+        gt=0,
+        description="Tell when the run was estimated to cost more; nothing is stopped. Empty sets no limit.",
+    )
 
 
 class ReapConfig(Group):

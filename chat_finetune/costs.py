@@ -1,10 +1,30 @@
 """What the machine time of a run costs, at the prices that the workspace told."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from chat_finetune.refs import ComputeRef, CostRef, DeploymentRef, FinishedJobRef
+from chat_finetune.resubmission import attempts
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
 
 _SECONDS_PER_HOUR = 3600.0
+
+
+def training_usd(platform: "Platform", flow_run_id: str) -> float | None:
+    """What all jobs of a run have cost in the steps that have ended, those included that died.
+
+    None where the workspace told no price when one of them was submitted.
+    """
+    total = 0.0
+    for job in attempts(platform, flow_run_id):
+        price = job.tags.get("usd_per_hour")
+        if price is None:
+            return None
+        seconds = sum(step.seconds or 0.0 for step in platform.runs.steps(job.name))
+        total += float(price) * seconds / _SECONDS_PER_HOUR
+    return total
 
 
 def estimate_cost(job: FinishedJobRef, compute: ComputeRef, deployment: DeploymentRef | None) -> CostRef:

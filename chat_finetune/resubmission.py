@@ -1,12 +1,13 @@
 """A job that died is submitted again under the next name, so often and no more. Azure ML keeps the count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from chat_finetune.jobs import is_interruption, start_or_attach
 from chat_finetune.names import attempt_name, checkpoint_folder, job_name
 from chat_finetune.polling import Phase, phase_of
-from chat_finetune.refs import CommandSpec, JobRef, JobSpec, PipelineSpec
+from chat_finetune.refs import CommandSpec, JobRef, JobSpec, JobStatus, PipelineSpec
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -35,6 +36,15 @@ def submit_or_attach(
         spec = next_attempt(spec, attempt_name(job_name(run), attempt), platform.runs.error(spec.name) or "")
         found = platform.jobs.find(spec.name)
     return start_or_attach(platform, spec)
+
+
+def attempts(platform: "Platform", flow_run_id: str) -> Iterator[JobStatus]:
+    """Every job that a run has submitted: they are numbered without gaps, and all but the last have ended."""
+    for attempt in count(1):
+        job = platform.jobs.find(attempt_name(job_name(flow_run_id), attempt))
+        if job is None:
+            return
+        yield job
 
 
 def next_attempt(spec: Spec, name: str, reason: str) -> Spec:

@@ -1,11 +1,11 @@
 """What a run leaves behind: everything it was told to keep, and nothing else that is billed."""
 
-from itertools import count
 from typing import TYPE_CHECKING
 
-from chat_finetune.names import attempt_name, deployment_name, endpoint_name, job_name
+from chat_finetune.names import deployment_name, endpoint_name
 from chat_finetune.polling import phase_of
 from chat_finetune.refs import EndpointStatus
+from chat_finetune.resubmission import attempts
 from chat_finetune.traffic import take_back
 
 if TYPE_CHECKING:
@@ -38,16 +38,11 @@ def clean_up_run(
 
 
 def _cancel_jobs(platform: "Platform", flow_run_id: str) -> tuple[str, ...]:
-    """Every attempt: they are numbered without gaps, and all but the last have ended."""
     done: tuple[str, ...] = ()
-    for attempt in count(1):
-        name = attempt_name(job_name(flow_run_id), attempt)
-        job = platform.jobs.find(name)
-        if job is None:
-            break
+    for job in attempts(platform, flow_run_id):
         if not phase_of(job.status).ended:
-            platform.jobs.cancel(name)
-            done += (f"job {name} (cancelled)",)
+            platform.jobs.cancel(job.name)
+            done += (f"job {job.name} (cancelled)",)
     return done
 
 

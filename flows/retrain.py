@@ -30,6 +30,7 @@ from chat_finetune.unchanged import fingerprint
 from flows._promote import promote
 from tasks._events import tell_of_clean_up
 from tasks._run import this_run
+from tasks.check_budget import check_budget
 from tasks.clean_up import clean_up
 from tasks.create_endpoint import create_endpoint
 from tasks.download_data import download_data
@@ -84,16 +85,24 @@ def retrain(config: RetrainConfig) -> RetrainResult | UnchangedResult:
         # What is only now being created would outlive the clean-up.
         wait(in_background)
         clean_up(run, endpoint, keep_endpoint=False)
+        _check_budget(config, run)
         raise
     kept = config.endpoint.keep or not config.endpoint.deploy
     deleted = clean_up(run, endpoint, keep_endpoint=kept)
     if isinstance(result, RetrainResult):
         record_fingerprint(result.model, made_of)
+        _check_budget(config, run, result.estimated_cost.serving_usd)
         result = result.model_copy(update={"deleted": (*result.deleted, *deleted)})
         # Made outside a task, it stands first among the run's artifacts.
         create_markdown_artifact(write_report(config, result), key="report", description=verdict(result))
     # Prefect shows the message beside the run, and gives the caller the data.
     return Completed(message=verdict(result), data=result)  # type: ignore[return-value]
+
+
+def _check_budget(config: RetrainConfig, run: RunRef, serving_usd: float | None = None) -> None:
+    if config.run.budget_usd is not None:
+        # Its state, since a check that fails is no reason for the run to end otherwise.
+        check_budget(run, config.run.budget_usd, serving_usd or 0.0, return_state=True)
 
 
 def _gather(config: RetrainConfig, in_background: list[PrefectFuture[Any]]) -> TrainingSource:

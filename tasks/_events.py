@@ -26,6 +26,14 @@ def tell_of_clean_up(flow_run_id: str, deleted: Iterable[str]) -> None:
         emit_event("chat-finetune.run.cleaned-up", run, payload={"deleted": deleted})
 
 
+def tell_of_overrun(flow_run_id: str, estimated_usd: float, budget_usd: float) -> None:
+    """A run has cost more than its budget; `said` is what the notification says."""
+    run = {"prefect.resource.id": f"prefect.flow-run.{flow_run_id}"}
+    said = f"over budget: it has cost about {estimated_usd:.2f} USD, of {budget_usd:.2f} USD"
+    payload = {"estimated_usd": estimated_usd, "budget_usd": budget_usd, "said": said}
+    emit_event("chat-finetune.run.over-budget", run, payload=payload)
+
+
 def tell_of_removal(finding: Finding) -> None:
     """A leftover is gone; the run that made it is related as its owner, where one is known."""
     leftover = finding.leftover

@@ -11,6 +11,7 @@ import prefect
 import pytest
 import yaml
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from prefect.server.utilities.user_templates import render_user_template_sync
 from prefect.settings import get_current_settings
 
 from commands.deployments import PROJECT
@@ -71,6 +72,20 @@ def test_an_automation_is_one_that_prefect_reads(entry: dict[str, Any]) -> None:
     automation = AutomationCore.model_validate({**entry, "actions": actions})
     # They act on this project's runs alone: every deployment carries the tag.
     assert automation.trigger.match_related["prefect.resource.id"] == ["prefect.tag.chat-finetune"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ({"validated_state": {"type": "FAILED"}}, "retrain red-fox is Failed"),
+        ({"said": "over budget: it has cost about 3.10 USD, of 3.00 USD"}, "retrain red-fox is over budget"),
+    ],
+)
+def test_a_notification_says_what_became_of_the_run(payload: dict[str, Any], said: str) -> None:
+    [told] = [entry for entry in AUTOMATIONS if entry["actions"][0]["type"] == "send-notification"]
+    run = {"name": "red-fox", "state": {"name": "Failed"}}
+    context = {"flow": {"name": "retrain"}, "flow_run": run, "event": {"payload": payload}}
+    assert render_user_template_sync(told["actions"][0]["subject"], context).startswith(said)
 
 
 def test_a_run_is_a_zombie_after_three_missed_heartbeats() -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from chat_finetune.config import ReapConfig, RetrainConfig
+from chat_finetune.errors import JobFailedError
 from chat_finetune.names import endpoint_name
 from chat_finetune.refs import RunRef
 from chat_finetune.tags import tags_of
@@ -37,12 +38,13 @@ def events(prefix: str, count: int, **related_or_resource: dict[str, list[str]])
     from prefect.settings import PREFECT_API_URL
 
     wanted = {"event": {"prefix": [prefix]}, "order": "ASC", **related_or_resource}
-    deadline, found = time.monotonic() + SECONDS, list[dict[str, Any]]()
-    while len(found) < count:
-        assert time.monotonic() < deadline, found
+    deadline = time.monotonic() + SECONDS
+    while True:
         answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={"filter": wanted})
-        found = answer.raise_for_status().json()["events"]
-    return found
+        found: list[dict[str, Any]] = answer.raise_for_status().json()["events"]
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < deadline, found
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,22 @@ def test_what_is_reaped_is_an_event_that_leads_to_its_owner(
         one["prefect.resource.id"] for one in told["related"] if one["prefect.resource.role"] == "owner"
     ]
     assert owners == [f"prefect.flow-run.{owner}"]
+
+
+def test_a_run_over_its_budget_is_an_event_whether_it_ended_well_or_not(
+    prefect_server: Path, azure: None, make_config: Callable[..., RetrainConfig]
+) -> None:
+    from flows.retrain import retrain
+
+    overrun = "chat-finetune.run.over-budget"
+    before = len(events(overrun, 0))
+    retrain(make_config(run={"budget_usd": 1_000}))
+    retrain(make_config(run={"budget_usd": 1e-6}))
+    with pytest.raises(JobFailedError):
+        retrain(make_config(run={"budget_usd": 1e-6}, trainer={"num_train_epochs": 13}))
+    told = events(overrun, before + 2)
+    assert len(told) == before + 2
+    for one in told[before:]:
+        assert one["resource"]["prefect.resource.id"].startswith("prefect.flow-run.")
+        assert one["payload"]["estimated_usd"] > one["payload"]["budget_usd"] == 1e-6
+        assert one["payload"]["said"].startswith("over budget: it has cost about 0.00 USD")
