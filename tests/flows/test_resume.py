@@ -51,6 +51,6 @@ def test_after_a_kill_the_running_job_is_found_again_and_finished_steps_are_not_
     assert runs.state(run).is_completed()
     second = (tmp_path / "flow.log").read_text()[len(first) :]
     assert f"attached to {name}" in second
-    assert "'look up parrot' - Finished in state Cached" in second
+    assert "'look up model parrot' - Finished in state Cached" in second
     assert jobs_of(platform, str(run)) == {name: "Completed"}
     assert platform.endpoints.find(endpoint_name(str(run))) is None
