@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from chat_finetune.chat_config import SamplingConfig
 from chat_finetune.groups import AzureName, Group, VmSize
@@ -45,12 +45,28 @@ class DataConfig(Group):
     rows: int | None = Field(
         None, ge=1, description="Rows of every split to use; takes the place of the percentage."
     )
+    slice: str | None = Field(
+        None,
+        pattern=r"^(\w+(\[:([1-9]\d*|(100|\d{1,2}(\.\d+)?)%)\])?)?$",
+        description="Rows of one split to train and test on, as train_sft[:1%] or train_sft[:10], "
+        "in place of all splits; then rows must be empty, and percent says nothing.",
+    )
+    test_percent: float = Field(
+        20.0, gt=0, lt=100, description="Share of the slice's rows that is held out to test on, in percent."
+    )
+    split_seed: int = Field(0, ge=0, description="Seed of the choice of the slice's rows to hold out.")
     on_bad_rows: Literal["drop", "fail"] = Field(
         "drop", description="Drop rows that fail a check and report them, or fail the run."
     )
     max_chars_per_row: int = Field(
         100_000, ge=100, le=10_000_000, description="Longest conversation that is accepted, in characters."
     )
+
+    @model_validator(mode="after")
+    def _say_how_much_once(self) -> "DataConfig":
+        if self.slice and self.rows is not None:
+            raise ValueError("rows and slice both say how much to use: set one of them")
+        return self
 
 
 class ComputeConfig(Group):

@@ -92,7 +92,7 @@ def _row(name: str, schema: Mapping[str, Any], default: object) -> str:
 
 
 def _cell(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("|", r"\|")
 
 
 if __name__ == "__main__":

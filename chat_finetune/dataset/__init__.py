@@ -3,6 +3,7 @@
     source.py   where the files are: a local folder, or a hub repository at a commit
     rows.py     parquet or JSONL files → chunks of rows, first n of them
     checks.py   which rows are unusable, and why
+    held_out.py one split's rows as training and test rows, where data.slice asks for it
     lines.py    chunks → JSON lines, measured on the way; some at a time, side by side
     prepare.py  read, write, judge
     cache.py    what was prepared before, and how a new entry becomes visible at once or not at all
@@ -21,7 +22,7 @@ __all__ = ["PreparedDataset", "RowProblem", "SplitReport", "prepare_dataset"]
 
 
 def prepare_dataset(config: DataConfig, cache_dir: Path) -> PreparedDataset:
-    """Fetch, check and write the splits train_sft, test_sft and test_gen.
+    """Fetch, check and write the splits train_sft, test_sft and test_gen, or make them of data.slice.
 
     Each line of `<split>.jsonl` is a row of ultrachat_200k: `{"prompt": str, "messages": [{"content": str,
     "role": str}, …], "prompt_id": str}`. Asked for the same content again, nothing is fetched or written.

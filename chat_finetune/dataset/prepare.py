@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from chat_finetune.config import DataConfig
-from chat_finetune.dataset import checks
+from chat_finetune.dataset import checks, held_out
 from chat_finetune.dataset.lines import keep_lines, write_lines
-from chat_finetune.dataset.report import SHOWN_PROBLEM_COUNT, SPLITS, SplitReport, describe
+from chat_finetune.dataset.report import SHOWN_PROBLEM_COUNT, SplitReport, describe
 from chat_finetune.dataset.rows import read_rows
 from chat_finetune.dataset.source import SplitFiles
 from chat_finetune.errors import DatasetError
@@ -26,13 +26,22 @@ def write_splits(files: SplitFiles, config: DataConfig, folder: Path) -> tuple[S
     All rows are written while they are measured, since rarely one is unsound; those are taken out afterwards.
     """
     with TemporaryDirectory(prefix=".rows-", dir=folder) as scratch, _unreadable_files(files):
-        chunks = {split: read_rows(split, files[split], config, Path(scratch)) for split in SPLITS}
-        written = {split: write_lines(chunks[split], _path(folder, split)) for split in SPLITS}
+        wanted = held_out.how_many(config)
+        chunks = {split: read_rows(split, paths, wanted, Path(scratch)) for split, paths in files.items()}
+        if config.slice:
+            [rows], whole = chunks.values(), Path(scratch) / "slice.jsonl"
+            measured, _ = write_lines(rows, whole)
+            written = held_out.hold_out(measured, whole, folder, config)
+        else:
+            written = {split: write_lines(rows, _path(folder, split)) for split, rows in chunks.items()}
     judged = _judge_all({split: measured for split, (measured, _) in written.items()}, config)
     if config.on_bad_rows == "fail":
         _refuse_bad_rows(judged)
     _refuse_empty_splits(judged)
-    return tuple(_report(split, judged[split], _path(folder, split), written[split][1]) for split in SPLITS)
+    reports = [
+        _report(split, judged[split], _path(folder, split), sha256) for split, (_, sha256) in written.items()
+    ]
+    return (*reports, held_out.as_questions(reports[1])) if config.slice else tuple(reports)
 
 
 def _path(folder: Path, split: str) -> Path:
@@ -43,7 +52,7 @@ def _judge_all(measured: dict[str, pl.DataFrame], config: DataConfig) -> dict[st
     judged = {
         split: checks.judge(split, numbers, config.max_chars_per_row) for split, numbers in measured.items()
     }
-    for split in SPLITS:
+    for split in judged:
         if split != TRAIN:
             judged[TRAIN] = checks.charge_leaks(judged[TRAIN], judged[split], split)
     return judged
@@ -72,7 +81,7 @@ def _refuse_empty_splits(judged: dict[str, pl.DataFrame]) -> None:
             problems = checks.problems_of(split, frame, SHOWN_PROBLEM_COUNT)
             raise DatasetError(
                 f"{split} is empty, for all {frame.height:,} rows are unusable: {describe(problems, counts)}",
-                "Correct these rows, or take more of the dataset with data.percent or data.rows.",
+                "Correct these rows, or take more with data.percent, data.rows or data.slice.",
             )
 
 

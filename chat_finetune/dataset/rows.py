@@ -65,7 +65,7 @@ def _wanted(split: str, total: int, config: DataConfig) -> int:
     if wanted == 0:
         raise DatasetError(
             f"{split} would be empty: {config.percent} % of its {total:,} rows is less than one row",
-            "Raise data.percent, or set data.rows.",
+            "Take more with data.percent, data.rows or data.slice.",
         )
     return min(wanted, total)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from chat_finetune.config import DataConfig
-from chat_finetune.dataset.report import SPLITS
+from chat_finetune.dataset.held_out import needed_splits
 from chat_finetune.errors import (
     AccessError,
     ChatFinetuneError,
@@ -52,7 +52,7 @@ def find_source(config: DataConfig) -> Source:
                 f"{folder} is a local folder, which has no subset {config.subset!r}",
                 "Leave data.subset empty, or name the folder of the subset as data.source.",
             )
-        return LocalFolder(folder.name, _files_by_split(folder))
+        return LocalFolder(folder.name, _files_by_split(folder, needed_splits(config)))
     if not HUB_ID.fullmatch(config.source):
         raise DatasetError(
             f"There is no folder {config.source!r}, and it is not the id of a hub dataset either",
@@ -72,7 +72,7 @@ class LocalFolder:
 
     @cached_property
     def revision(self) -> str:
-        named = [(split, path) for split in SPLITS for path in self.splits[split]]
+        named = [(split, path) for split, paths in self.splits.items() for path in paths]
         with ThreadPoolExecutor() as pool:
             digests = pool.map(_sha256, (path for _, path in named))
         digest = hashlib.sha256()
@@ -106,13 +106,14 @@ class HubDataset:
         from huggingface_hub import hf_hub_download
 
         with _hub_errors(self.config):
-            paths = _needed(self._data_files(), where=f"{self.name} on the hub")
+            wanted = needed_splits(self.config)
+            needed = _needed(self._data_files(), wanted, where=f"{self.name} on the hub")
             return {
                 split: tuple(
                     Path(hf_hub_download(self.name, path, repo_type="dataset", revision=self.revision))
-                    for path in paths[split]
+                    for path in paths
                 )
-                for split in SPLITS
+                for split, paths in needed.items()
             }
 
     def _data_files(self) -> dict[str, tuple[str, ...]]:
@@ -139,12 +140,12 @@ class HubDataset:
         }
 
 
-def _files_by_split(folder: Path) -> SplitFiles:
+def _files_by_split(folder: Path, wanted: tuple[str, ...]) -> SplitFiles:
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in SUFFIXES and path.is_file() and not hidden:
-            found.setdefault(_split_of(path), []).append(path)
+            found.setdefault(_split_of(path, wanted), []).append(path)
     for split, paths in found.items():
         folders = {str(path.parent.relative_to(folder)) for path in paths}
         if len(folders) > 1:
@@ -152,7 +153,7 @@ def _files_by_split(folder: Path) -> SplitFiles:
                 f"{folder} holds {split} more than once, in {', '.join(sorted(folders))}",
                 "Point data.source at the folder of one dataset.",
             )
-    return _needed({split: tuple(paths) for split, paths in found.items()}, where=str(folder))
+    return _needed({split: tuple(paths) for split, paths in found.items()}, wanted, where=str(folder))
 
 
 def _sha256(path: Path) -> str:
@@ -160,19 +161,22 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _split_of(path: Path) -> str:
+def _split_of(path: Path, wanted: tuple[str, ...]) -> str:
     stem = re.split(r"[-.]", path.name, maxsplit=1)[0]
-    return path.parent.name if stem not in SPLITS and path.parent.name in SPLITS else stem
+    return path.parent.name if stem not in wanted and path.parent.name in wanted else stem
 
 
-def _needed(found: dict[str, tuple[Name, ...]], where: str) -> dict[str, tuple[Name, ...]]:
-    missing = [split for split in SPLITS if split not in found]
+def _needed(
+    found: dict[str, tuple[Name, ...]], wanted: tuple[str, ...], where: str
+) -> dict[str, tuple[Name, ...]]:
+    missing = [split for split in wanted if split not in found]
     if missing:
         raise DatasetError(
             f"{where} has no split {', '.join(missing)}; it has {', '.join(sorted(found)) or 'none'}",
-            f"Provide the splits {', '.join(SPLITS)}, as parquet or JSONL files named after their split.",
+            f"Provide {', '.join(wanted)}, as parquet or JSONL files named after their split; "
+            "data.slice makes training and test rows of one split.",
         )
-    needed = {split: found[split] for split in SPLITS}
+    needed = {split: found[split] for split in wanted}
     strange = {Path(path).suffix for paths in needed.values() for path in paths} - SUFFIXES
     if strange:
         raise DatasetError(
