@@ -18,6 +18,7 @@ from azureml_local.compute.nodes import Nodes
 from azureml_local.compute.sizes import Quota
 from azureml_local.faults.effects import through
 from azureml_local.faults.faults import Faults, Plan, call_name
+from azureml_local.jobs.environments import Environments
 from azureml_local.jobs.executor import Executor, Surroundings
 from azureml_local.jobs.runs import Runs
 from azureml_local.jobs.staging import Places
@@ -71,6 +72,7 @@ class Service:
         as_of: dt.date,
         temporary: bool,
         quota: Quota,
+        build_environments: bool = False,
         faults: Plan | None = None,
     ) -> "Service":
         state = State(root)
@@ -78,6 +80,7 @@ class Service:
         runs, nodes, tracking = Runs(state), Nodes(state, pace), Tracking(state, blobs)
         places = Places(state, blobs, registry)
         surroundings = Surroundings(environment, identity, temporary)
+        environments = Environments(root / "environments", build=build_environments)
         return cls(
             state=state,
             operations=Operations(state, pace),
@@ -93,7 +96,7 @@ class Service:
             nodes=nodes,
             places=places,
             tracking=tracking,
-            executor=Executor(state, runs, nodes, places, tracking, pace, surroundings),
+            executor=Executor(state, runs, nodes, places, tracking, pace, environments, surroundings),
             serving=Serving(state.root),
             faults=Faults(faults or Plan()),
         )

@@ -29,7 +29,18 @@ from azureml_local.status import report, supervised
 
 _REGISTRY = Path(__file__).parent.parent / "registry"
 # All that an instance writes into its state folder: what `reset` removes, and nothing else.
-_WRITTEN = ("bin", "blobs", "deployments", "jobs", "logs", "mlflow", "staging", "tls", "instance.json")
+_WRITTEN = (
+    "bin",
+    "blobs",
+    "deployments",
+    "environments",
+    "jobs",
+    "logs",
+    "mlflow",
+    "staging",
+    "tls",
+    "instance.json",
+)
 _STOP_SECONDS = 30.0
 
 
@@ -179,6 +190,7 @@ def _settings(parsed: argparse.Namespace) -> Iterator[Settings]:
             temporary=temporary,
             allow_internet=parsed.allow_internet,
             quota=quota(parsed.quota),
+            build_environments=parsed.build_environments,
             faults=None if parsed.faults is None else parse_plan(read_document(parsed.faults)),
         )
     finally:
@@ -284,6 +296,11 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         "--quota", type=int, metavar="VCPUS", help="vCPUs of every VM family (default: as in sizes.toml)"
     )
     command.add_argument("--allow-internet", action="store_true", help="let the proxy through to other names")
+    command.add_argument(
+        "--build-environments",
+        action="store_true",
+        help="run a command job in a venv of its conda file's pip section (default: in this Python)",
+    )
     command.add_argument("--faults", type=Path, metavar="FILE", help="misbehave by this plan (YAML or JSON)")
     command.add_argument(
         "--registry", type=Path, default=_REGISTRY, metavar="DIR", help="the registry's asset folder"

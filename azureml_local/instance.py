@@ -44,6 +44,7 @@ class Settings:
     temporary: bool
     allow_internet: bool
     quota: Quota = field(default_factory=quota)
+    build_environments: bool = False
     faults: Plan | None = None
 
 
@@ -93,6 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         as_of=settings.as_of,
         quota=settings.quota,
         temporary=settings.temporary,
+        build_environments=settings.build_environments,
         faults=settings.faults,
     )
     environment.update(_credentials(service))

@@ -16,6 +16,7 @@ from azureml_local.access.identity import Identity
 from azureml_local.compute.nodes import Lease, Nodes
 from azureml_local.jobs import reports, staging
 from azureml_local.jobs.declared import leave, perform
+from azureml_local.jobs.environments import Environments
 from azureml_local.jobs.pipelines import Step
 from azureml_local.jobs.runs import Runs, Status
 from azureml_local.jobs.staging import Places
@@ -49,6 +50,7 @@ class Executor:
         places: Places,
         tracking: Tracking,
         pace: Pace,
+        environments: Environments,
         surroundings: Surroundings,
     ) -> None:
         self._state = state
@@ -57,6 +59,7 @@ class Executor:
         self._places = places
         self._tracking = tracking
         self._pace = pace
+        self._environments = environments
         self._surroundings = surroundings
         self._roots: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, Any] = {}
@@ -189,6 +192,7 @@ class Executor:
             await lease.granted()
         self._runs.advance(step.name, Status.PREPARING)
         command, work = await staging.stage(step, folder, self._places)
+        own_python = await self._environments.activate(step.conda_file)
         await asyncio.sleep(self._pace.seconds("job.prepare"))
         if not lease.is_granted:
             self._runs.advance(step.name, Status.QUEUED)
@@ -204,6 +208,7 @@ class Executor:
                 run["experimentName"],
                 {
                     **self._surroundings.environment,
+                    **own_python,
                     "MLFLOW_TRACKING_TOKEN": self._surroundings.identity.token(),
                 },
             ),

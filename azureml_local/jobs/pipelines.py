@@ -30,7 +30,8 @@ class Step:
     ``workspace`` is the ARM id that the caller knows the workspace by.
     ``needs`` are the job names of siblings that must complete first. ``outputs`` are bindings too:
     ``{"jobOutputType": …, "uri": …}``. ``code`` is a folder of this machine. ``compute`` is a cluster's name,
-    or ``serverless``, which takes ``instance_type``. ``declared`` is work that is only declared.
+    or ``serverless``, which takes ``instance_type``. ``conda_file`` is the text of its environment's.
+    ``declared`` is work that is only declared.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Step:
     instance_type: str | None = None
     instance_count: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    conda_file: str | None = None
     distribution: Mapping[str, Any] | None = None
     continue_on_step_failure: bool = False
     timeout_seconds: float | None = None

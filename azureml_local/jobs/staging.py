@@ -193,4 +193,7 @@ def environment(step: Step, experiment: str, service: Mapping[str, str]) -> dict
         "MLFLOW_TRACKING_URI": f"{_TRACKING}{step.workspace}",
         "MLFLOW_EXPERIMENT_NAME": experiment,
     }
-    return {**process_environment(), **service, **azureml, **step.environment}
+    found = {**process_environment(), **service, **azureml}
+    if "VIRTUAL_ENV" in found:
+        found["PATH"] = os.pathsep.join([str(Path(found["VIRTUAL_ENV"]) / "bin"), found["PATH"]])
+    return {**found, **step.environment}

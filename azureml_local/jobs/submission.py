@@ -70,8 +70,7 @@ def _command(service: "Service", root: Step, filled: dict[str, Any]) -> list[Ste
     if not isinstance(command, str) or not command.strip():
         raise ServiceError(400, "UserError", "The Command field is required.", target="command")
     resources = section(filled, "resources")
-    if filled.get("environmentId"):
-        _check_asset(service, filled["environmentId"])
+    used = _check_asset(service, filled["environmentId"]) if filled.get("environmentId") else {}
     paths = {name: name for name in root.outputs}
     values = {name: binding.get("value", name) for name, binding in root.inputs.items()}
     render(command, values, paths)
@@ -85,6 +84,7 @@ def _command(service: "Service", root: Step, filled: dict[str, Any]) -> list[Ste
         instance_type=resources.get("instanceType"),
         instance_count=int(resources.get("instanceCount") or 1),
         environment={key: str(value) for key, value in section(filled, "environmentVariables").items()},
+        conda_file=used.get("properties", {}).get("condaFile"),
         distribution=filled.get("distribution"),
         timeout_seconds=timeout_seconds(section(filled, "limits").get("timeout")),
     )
