@@ -101,11 +101,17 @@ def parse_flags(config: type[_Config], arguments: Sequence[str]) -> _Config:
         raise ConfigError(*explain(error, command)) from error
 
 
-def print_retrain_help(arguments: Sequence[str]) -> None:
-    """Print every flag of the kind of trainer that the arguments name, and leave."""
+def trainer_kind(arguments: Sequence[str]) -> str:
+    """The kind of trainer that the arguments name, or the default; what is no kind is told, and ends it."""
     asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     asked.add_argument("--trainer.kind", dest="kind", choices=TRAINERS, default=RegistryPipelineConfig().kind)
-    kind = TRAINERS[asked.parse_known_args(arguments)[0].kind]
+    kind: str = asked.parse_known_args(arguments)[0].kind
+    return kind
+
+
+def print_retrain_help(arguments: Sequence[str]) -> None:
+    """Print every flag of the kind of trainer that the arguments name, and leave."""
+    kind = TRAINERS[trainer_kind(arguments)]
     field = Field(kind(), description=RetrainConfig.model_fields["trainer"].description)
     with_flags_of_kind = create_model("Arguments", __base__=_RetrainArguments, trainer=(kind, field))
     with_flags_of_kind(_cli_parse_args=["--help"])

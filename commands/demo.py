@@ -8,25 +8,33 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from chat_finetune.errors import ConfigError
+from commands.arguments import parse_retrain_config, trainer_kind
 from commands.server import configured_api_url, prefect_server, wait_until_ready
 
 _PROJECT = Path(__file__).resolve().parent.parent
-_CONFIG = _PROJECT / "data" / "demo.yaml"
+CONFIGS = {
+    "registry_pipeline": _PROJECT / "data" / "demo.yaml",
+    "command_job": _PROJECT / "data" / "demo_command_job.yaml",
+}
 _STATE = _PROJECT / ".demo"
 
 
-def run_demo(*, as_json: bool, keep_ui: bool) -> int:
-    """Run the demo; gives its exit code.
+def run_demo(flags: Sequence[str], *, as_json: bool, keep_ui: bool) -> int:
+    """Run the demo of a kind of trainer, with flags of `retrain` on top; gives its exit code.
 
     Raises:
-        ConfigError: `azureml-local` is not installed beside this program.
+        ConfigError: a flag holds something else than a config does, or `azureml-local` is not installed
+            beside this program.
     """
+    config = CONFIGS[trainer_kind(flags)]
+    parse_retrain_config(flags, config)  # before anything is started
     console = Console(stderr=True)
     with ExitStack() as stack:
         url = configured_api_url()
@@ -36,7 +44,7 @@ def run_demo(*, as_json: bool, keep_ui: bool) -> int:
             wait_until_ready(url)
         console.print(f"Prefect UI: {url.removesuffix('/api')}")
         command = [_azureml_local(), "run", "--", sys.executable, "-m", "commands", "retrain"]
-        options = ["--config", str(_CONFIG), *(["--json"] if as_json else [])]
+        options = ["--config", str(config), *(["--json"] if as_json else []), *flags]
         environment = {**os.environ, "PREFECT_API_URL": url}
         finished = subprocess.run([*command, *options], env=environment, cwd=_PROJECT, check=False)
         if keep_ui:

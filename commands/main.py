@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when a run failed, 2 when the call was wrong."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command not in ("retrain", "sweep", "reap", *_TALKING):
+    if rest and known.command not in ("demo", "retrain", "sweep", "reap", *_TALKING):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     # Read by Prefect, MLflow and the Hugging Face libraries, here and in what we start.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -72,7 +72,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         case "demo":
             from commands.demo import run_demo
 
-            return run_demo(as_json=known.json, keep_ui=known.keep_ui)
+            return run_demo(rest, as_json=known.json, keep_ui=known.keep_ui)
         case "server" | "deploy" | "doctor":
             return _operate(known)
     return 0
@@ -131,7 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("chat-finetune"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="run the whole flow on this machine, without an Azure account")
+    demo = commands.add_parser(
+        "demo",
+        help="run the whole flow on this machine, without an Azure account",
+        epilog="Every flag of retrain may follow; --trainer.kind command_job shows the second walkthrough.",
+        allow_abbrev=False,
+    )
     demo.add_argument("--keep-ui", action="store_true", help="leave the Prefect UI up until Ctrl-C")
     demo.add_argument("--json", action="store_true", help="print only the result's record on stdout")
 

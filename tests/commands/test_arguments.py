@@ -9,8 +9,9 @@ import yaml
 from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.sweep_config import GridSearchConfig, RandomSearchConfig, Range
-from chat_finetune.trainers import CommandJobConfig, RegistryPipelineConfig
+from chat_finetune.trainers import TRAINERS, CommandJobConfig, RegistryPipelineConfig
 from commands.arguments import example, parse_retrain_config, parse_sweep_config
+from commands.demo import CONFIGS as DEMOS
 from commands.main import main
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -63,8 +64,10 @@ def test_the_printed_example_is_the_defaults(tmp_path: Path):
     assert parse_retrain_config([], file) == RetrainConfig()
 
 
-def test_the_demo_is_a_config_that_names_what_there_is():
-    config = parse_retrain_config([], PROJECT / "data" / "demo.yaml")
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_the_demo_of_each_trainer_is_a_config_that_names_what_there_is(kind: str):
+    config = parse_retrain_config([], DEMOS[kind])
+    assert config.trainer.kind == kind
     assert (PROJECT / config.data.source / "data").is_dir()
     assert (PROJECT / "registry" / "models" / config.model.name).is_dir()
 

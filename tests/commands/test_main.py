@@ -13,3 +13,10 @@ def test_it_says_its_version(capsys: pytest.CaptureFixture[str]):
         main(["--version"])
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
     assert (left.value.code, capsys.readouterr().out.strip()) == (0, declared["project"]["version"])
+
+
+def test_a_wrong_flag_of_the_demo_is_told_before_anything_starts(capsys: pytest.CaptureFixture[str]):
+    assert main(["demo", "--trainer.kind", "command_job", "--trainer.method", "magic"]) == 2
+    told = capsys.readouterr()
+    assert "trainer.method: Input should be 'full', 'lora' or 'qlora'" in told.err
+    assert "Starting" not in told.err
