@@ -9,6 +9,7 @@ from chat_finetune.compute import (
     check_cluster,
     check_finetune_size,
     check_inference_size,
+    check_node_count,
     check_own_code_size,
     check_quota,
 )
@@ -42,7 +43,8 @@ def ensure_cluster(
         QuotaError: the quota does not cover it.
     """
     checked = check_compute(platform, config, model)
-    return compute_ref(checked, checked.existing or create_cluster(platform, config.compute, checked, tags))
+    cluster = checked.existing or create_cluster(platform, config.compute, checked, tags)
+    return compute_ref(checked, cluster, config.compute.node_count)
 
 
 def check_compute(platform: "Platform", config: RetrainConfig, model: FoundationModelRef) -> CheckedCompute:
@@ -64,6 +66,8 @@ def check_compute(platform: "Platform", config: RetrainConfig, model: Foundation
     wanted = existing.vm_size if existing else config.compute.vm_size
     if existing:
         check_cluster(existing)
+    most = existing.max_node_count if existing else config.compute.max_node_count
+    check_node_count(config.compute.node_count, config.compute.cluster, most)
     if config.trainer.kind == "command_job":
         needs_gpu = config.trainer.method == "qlora"
         size = check_own_code_size(wanted, sizes, today, catalog, needs_gpu=needs_gpu)
@@ -72,8 +76,8 @@ def check_compute(platform: "Platform", config: RetrainConfig, model: Foundation
     return CheckedCompute(existing, size, serving, usages, allow_list(model, "finetune", catalog).source)
 
 
-def compute_ref(checked: CheckedCompute, cluster: ClusterRef) -> ComputeRef:
-    """The cluster as a run takes it.
+def compute_ref(checked: CheckedCompute, cluster: ClusterRef, node_count: int) -> ComputeRef:
+    """The cluster as a run takes it, with that many nodes for a job.
 
     Raises:
         ComputeNotSuitableError: the cluster will not run a job.
@@ -85,7 +89,7 @@ def compute_ref(checked: CheckedCompute, cluster: ClusterRef) -> ComputeRef:
         cluster=cluster.name,
         vm_size=size.name,
         gpu_count=size.gpu_count,
-        node_count=1,
+        node_count=node_count,
         created=checked.existing is None,
         tier=cluster.tier,
         price_per_hour=size.spot_price_per_hour if spot else size.price_per_hour,

@@ -110,6 +110,21 @@ def check_cluster(cluster: ClusterRef) -> None:
     )
 
 
+def check_node_count(wanted: int, cluster: str, most: int) -> None:
+    """Refuse a job that would wait for ever, since its cluster has fewer nodes than it takes.
+
+    Raises:
+        ComputeNotSuitableError: the cluster cannot grow to that many nodes.
+    """
+    if wanted > most:
+        raise ComputeNotSuitableError(
+            f"A job is to train on {wanted} nodes (compute.node_count), and compute cluster {cluster} "
+            f"grows to {most}.",
+            "Lower compute.node_count; or raise compute.max_node_count for a cluster that is created, or the "
+            "maximum of the one that is there.",
+        )
+
+
 def check_quota(
     size: VmSizeRef, count: int, usages: Sequence[UsageRef], purpose: Purpose, catalog: Catalog
 ) -> None:

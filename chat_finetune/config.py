@@ -78,6 +78,7 @@ class ComputeConfig(Group):
     vm_size: VmSize = Field(
         "Standard_NC24ads_A100_v4", description="VM size of a cluster that has to be created."
     )
+    node_count: int = Field(1, ge=1, le=50, description="Nodes that a job trains on together.")
     max_node_count: int = Field(1, ge=1, le=50, description="Most nodes that a created cluster may grow to.")
     idle_seconds_before_scale_down: int = Field(
         120,

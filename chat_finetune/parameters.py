@@ -99,12 +99,11 @@ def resolve_parameters(
 
 
 def display_name(model_name: str, values: Mapping[str, Value], gpu_count: int) -> str:
-    """The registry walkthrough's name for a run; the batch counts all GPUs and nodes."""
+    """The registry walkthrough's name for a run; `gpu_count` is of all its nodes."""
     batch = (
         int(values.get("per_device_train_batch_size", 1))
         * int(values.get("gradient_accumulation_steps", 1))
         * gpu_count
-        * int(values.get("num_nodes_finetune", 1))
     )
     deepspeed = values.get("apply_deepspeed", "false") == "true"
     parts = (

@@ -32,7 +32,7 @@ def pipeline_spec(
     name = job_name(run.flow_run_id)
     return PipelineSpec(
         name=name,
-        display_name=display_name(model.name, parameters.values, compute.gpu_count),
+        display_name=display_name(model.name, parameters.values, compute.gpu_count * compute.node_count),
         experiment_name=f"chat_completion_{model.name}",
         registry=config.model.registry,
         component=component,

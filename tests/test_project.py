@@ -104,6 +104,13 @@ def test_every_requirement_has_one_pinned_version() -> None:
     assert [version for version in pins.values() if not re.fullmatch(r"[0-9][0-9a-z.]*", version)] == []
 
 
+def test_a_job_on_azure_trains_with_the_versions_that_are_tested_here() -> None:
+    """The pins of training/requirements.txt, of which a command job's conda file is made."""
+    lines = (ROOT / "training" / "requirements.txt").read_text().splitlines()
+    needed = {line.lower() for line in lines if line[:1].isalnum()}
+    assert needed <= {line.lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+
+
 # --- What the documentation says
 
 

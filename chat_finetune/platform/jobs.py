@@ -138,7 +138,7 @@ def _command(spec: CommandSpec) -> Command:
         inputs["base_model"] = Input(type=AssetTypes.MLFLOW_MODEL, path=spec.base_model)
     dependencies = ["python=3.11", "pip", {"pip": list(spec.requirements)}]
     conda = {"name": "chat-training", "channels": ["conda-forge"], "dependencies": dependencies}
-    several = spec.gpu_count > 1
+    processes = max(1, spec.gpu_count)  # of a node
     return command(
         name=spec.name,
         display_name=spec.display_name,
@@ -149,7 +149,11 @@ def _command(spec: CommandSpec) -> Command:
         environment=Environment(image=spec.image, conda_file=conda),
         compute=spec.cluster,
         instance_count=spec.node_count,
-        distribution=PyTorchDistribution(process_count_per_instance=spec.gpu_count) if several else None,
+        distribution=(
+            PyTorchDistribution(process_count_per_instance=processes)
+            if processes * spec.node_count > 1
+            else None
+        ),
         inputs=inputs,
         outputs={
             TRAINED_MODEL: Output(type=AssetTypes.MLFLOW_MODEL),

@@ -143,7 +143,8 @@ def _check_place(config: SweepConfig, one: RetrainConfig, checked: CheckedComput
         )
     if config.budget_usd is None:
         return
-    most_usd = _most_usd(config.base, checked.size.price_per_hour)
+    price = checked.size.price_per_hour
+    most_usd = _most_usd(config.base, price and price * wanted.node_count)
     if most_usd is None:
         raise ConfigError(
             f"The workspace tells no price of {checked.size.name}, and there is a budget.",
@@ -161,18 +162,18 @@ def _node_count(one: RetrainConfig, checked: CheckedCompute) -> int:
     """How many nodes a cluster may be created with, within the quota.
 
     Raises:
-        QuotaError: not even one.
+        QuotaError: not even those of one job.
     """
     catalog = load_catalog()
-    for count in range(one.compute.max_node_count, 1, -1):
+    for count in range(one.compute.max_node_count, one.compute.node_count, -1):
         try:
             check_quota(checked.size, count, checked.usages, "finetune", catalog)
         except QuotaError:
             continue
         return count
     if not one.compute.allow_spot:
-        check_quota(checked.size, 1, checked.usages, "finetune", catalog)
-    return 1
+        check_quota(checked.size, one.compute.node_count, checked.usages, "finetune", catalog)
+    return one.compute.node_count
 
 
 def _take(
@@ -194,7 +195,7 @@ def _take(
         if cluster is None:
             wanted = one.compute.model_copy(update={"max_node_count": _node_count(one, check)})
             cluster = created[wanted.cluster] = create_cluster(platform, wanted, check, tags)
-        compute = compute_ref(check, cluster)
+        compute = compute_ref(check, cluster, one.compute.node_count)
         capacities[f"nodes of {cluster.name}"] = cluster.max_node_count
         pools = {CONCURRENT: 1, f"nodes of {cluster.name}": compute.node_count}
         if check.existing is None and cluster.tier.lower() == "dedicated":

@@ -5,7 +5,13 @@ from datetime import date
 import pytest
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.compute import check_cluster, check_finetune_size, check_inference_size, check_quota
+from chat_finetune.compute import (
+    check_cluster,
+    check_finetune_size,
+    check_inference_size,
+    check_node_count,
+    check_quota,
+)
 from chat_finetune.errors import ComputeNotSuitableError, ConfigError, QuotaError
 from chat_finetune.refs import ClusterRef, FoundationModelRef, UsageRef, VmSizeRef
 
@@ -160,6 +166,13 @@ def test_a_cluster_that_will_not_run_jobs_is_refused_with_what_azure_said(state)
 @pytest.mark.parametrize("state", ["Succeeded", "Creating", "Updating"])
 def test_a_cluster_that_is_or_comes_up_is_accepted(state):
     check_cluster(a_cluster(state))
+
+
+def test_more_nodes_than_the_cluster_has_are_refused():
+    check_node_count(2, "gpu-cluster", 2)
+    with pytest.raises(ComputeNotSuitableError, match="grows to 2") as error:
+        check_node_count(3, "gpu-cluster", 2)
+    assert "compute.max_node_count" in error.value.remedy
 
 
 def usage(family, used, limit):

@@ -165,7 +165,9 @@ def test_a_command_job_ends_as_a_pipeline_does(
     shutil.copytree(Path(__file__).parent / "command_job", code)
     shutil.copy(Path(__file__).parent / "registry" / "code" / "finetune.py", code)
     serving = {"name": "with-identity", "keep": True, "identity_id": IDENTITY, "max_queue_wait_seconds": 120}
-    result = retrain(make_config(trainer={"kind": "command_job", "code": str(code)}, endpoint=serving))
+    nodes = {"cluster": "two-nodes", "node_count": 2, "max_node_count": 2}
+    trainer = {"kind": "command_job", "code": str(code)}
+    result = retrain(make_config(trainer=trainer, endpoint=serving, compute=nodes))
     try:
         client = platform._workspace_client
         endpoint = client.online_endpoints.get("with-identity")
@@ -181,6 +183,8 @@ def test_a_command_job_ends_as_a_pipeline_does(
     assert result.smoke_test.samples[0].answer.startswith("I have learned")
     job = platform._workspace_client.jobs.get(result.job.name)
     assert result.job.name in job.outputs["checkpoints"].path
+    assert (job.resources.instance_count, job.distribution.process_count_per_instance) == (2, 1)
+    assert result.estimated_cost.training_node_hours == pytest.approx(2 * result.job.seconds / 3600)
 
 
 def test_a_failed_step_is_named_with_the_end_of_its_log(
