@@ -177,6 +177,9 @@ class EndpointConfig(Group):
         pattern=r"^(/subscriptions/.+/userAssignedIdentities/[^/]+)?$",
         description="Resource id of a user-assigned identity; empty is the endpoint's own identity.",
     )
+    environment_variables: dict[str, str] = Field(
+        {}, description="Environment variables of the serving container; they are no place for secrets."
+    )
     liveness_probe: ProbeConfig = Field(ProbeConfig(), description="Is the container alive?")
     readiness_probe: ProbeConfig = Field(
         ProbeConfig(initial_delay_seconds=10), description="May the container take requests?"

@@ -126,6 +126,7 @@ class Endpoints:
             model=model_id,
             instance_type=config.instance_type,
             instance_count=config.instance_count,
+            environment_variables=dict(config.environment_variables),
             liveness_probe=_probe(config.liveness_probe),
             readiness_probe=_probe(config.readiness_probe),
             request_settings=OnlineRequestSettings(

@@ -165,6 +165,7 @@ def test_a_command_job_ends_as_a_pipeline_does(
     shutil.copytree(Path(__file__).parent / "command_job", code)
     shutil.copy(Path(__file__).parent / "registry" / "code" / "finetune.py", code)
     serving = {"name": "with-identity", "keep": True, "identity_id": IDENTITY, "max_queue_wait_seconds": 120}
+    serving["environment_variables"] = {"UAI_CLIENT_ID": "the-client"}
     nodes = {"cluster": "two-nodes", "node_count": 2, "max_node_count": 2}
     trainer = {"kind": "command_job", "code": str(code)}
     result = retrain(make_config(trainer=trainer, endpoint=serving, compute=nodes))
@@ -174,6 +175,7 @@ def test_a_command_job_ends_as_a_pipeline_does(
         assert [one.resource_id for one in endpoint.identity.user_assigned_identities] == [IDENTITY]
         [deployment] = client.online_deployments.list("with-identity")
         assert deployment.request_settings.max_queue_wait_ms == 120_000
+        assert deployment.environment_variables["UAI_CLIENT_ID"] == "the-client"
     finally:
         platform.endpoints.delete("with-identity")
     assert (result.evaluation.base_loss, result.evaluation.tuned_loss) == (3.0, 2.0)
