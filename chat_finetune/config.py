@@ -79,6 +79,9 @@ class ComputeConfig(Group):
         "Standard_NC24ads_A100_v4", description="VM size of a cluster that has to be created."
     )
     node_count: int = Field(1, ge=1, le=50, description="Nodes that a job trains on together.")
+    min_node_count: int = Field(
+        0, ge=0, le=50, description="Nodes that a created cluster keeps, and bills, when nothing runs."
+    )
     max_node_count: int = Field(1, ge=1, le=50, description="Most nodes that a created cluster may grow to.")
     idle_seconds_before_scale_down: int = Field(
         120,
@@ -90,6 +93,12 @@ class ComputeConfig(Group):
         False,
         description="Create the cluster with spot (low-priority) nodes when quota refuses dedicated ones.",
     )
+
+    @model_validator(mode="after")
+    def _keep_no_more_than_there_may_be(self) -> "ComputeConfig":
+        if self.min_node_count > self.max_node_count:
+            raise ValueError("min_node_count is above max_node_count")
+        return self
 
 
 class JobConfig(Group):

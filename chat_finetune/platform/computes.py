@@ -37,13 +37,13 @@ class Computes:
         return _cluster(compute)
 
     def create(self, config: ComputeConfig, *, spot: bool = False, tags: dict[str, str]) -> ClusterRef:
-        """Create a cluster with no node running, and wait until Azure has it."""
+        """Create a cluster, and wait until Azure has it; nodes come when a job wants them."""
         # Tier "low_priority" means spot machines since 2026-03-31 (azure-ai-docs PR 791).
         wanted = AmlCompute(
             name=config.cluster,
             size=config.vm_size,
             tier="low_priority" if spot else "dedicated",
-            min_instances=0,
+            min_instances=config.min_node_count,
             max_instances=config.max_node_count,
             idle_time_before_scale_down=config.idle_seconds_before_scale_down,
             tags=tags,

@@ -190,7 +190,7 @@ def _finish_deleting(poller: LROPoller[object], subject: str) -> None:
 
 
 def _identity(resource_id: str | None) -> IdentityConfiguration | None:
-    if resource_id is None:
+    if not resource_id:  # an empty field of the form is an empty text
         return None
     assigned = [ManagedIdentityConfiguration(resource_id=resource_id)]
     return IdentityConfiguration(type="user_assigned", user_assigned_identities=assigned)

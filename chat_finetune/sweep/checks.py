@@ -162,18 +162,19 @@ def _node_count(one: RetrainConfig, checked: CheckedCompute) -> int:
     """How many nodes a cluster may be created with, within the quota.
 
     Raises:
-        QuotaError: not even those of one job.
+        QuotaError: not even the least that it takes.
     """
     catalog = load_catalog()
-    for count in range(one.compute.max_node_count, one.compute.node_count, -1):
+    least = max(one.compute.node_count, one.compute.min_node_count)
+    for count in range(one.compute.max_node_count, least, -1):
         try:
             check_quota(checked.size, count, checked.usages, "finetune", catalog)
         except QuotaError:
             continue
         return count
     if not one.compute.allow_spot:
-        check_quota(checked.size, one.compute.node_count, checked.usages, "finetune", catalog)
-    return one.compute.node_count
+        check_quota(checked.size, least, checked.usages, "finetune", catalog)
+    return least
 
 
 def _take(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from chat_finetune.catalog import load_catalog
 from chat_finetune.config import ComputeConfig, RetrainConfig
@@ -83,6 +84,14 @@ def test_more_than_the_quota_is_refused_in_azures_words(platform: "Platform") ->
     with pytest.raises((QuotaError, ConfigError), match="uota"):
         platform.computes.create(too_many, tags={})
     assert platform.computes.find("too-big") is None
+
+
+def test_a_cluster_is_created_with_the_declared_minimum_and_maximum(platform: "Platform") -> None:
+    platform.computes.create(ComputeConfig(cluster="kept-warm", min_node_count=1, max_node_count=3), tags={})
+    made = platform._workspace_client.compute.get("kept-warm")
+    assert (made.min_instances, made.max_instances) == (1, 3)
+    with pytest.raises(ValidationError, match="min_node_count is above"):
+        ComputeConfig(min_node_count=2)
 
 
 def test_an_input_that_the_component_does_not_have_is_refused(
