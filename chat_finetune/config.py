@@ -14,6 +14,8 @@ from chat_finetune.chat_config import SamplingConfig
 from chat_finetune.groups import AzureName, Group, VmSize
 from chat_finetune.trainers import RegistryPipelineConfig, TrainerConfig
 
+_IDENTITY = r"^(/subscriptions/.+/userAssignedIdentities/[^/]+)?$"
+
 
 class ModelConfig(Group):
     """The foundation model to start from."""
@@ -92,6 +94,12 @@ class ComputeConfig(Group):
     allow_spot: bool = Field(
         False,
         description="Create the cluster with spot (low-priority) nodes when quota refuses dedicated ones.",
+    )
+
+    identity_id: str | None = Field(
+        None,
+        pattern=_IDENTITY,
+        description="Resource id of a user-assigned identity that the jobs of a created cluster act as.",
     )
 
     @model_validator(mode="after")
@@ -183,7 +191,7 @@ class EndpointConfig(Group):
     )
     identity_id: str | None = Field(
         None,
-        pattern=r"^(/subscriptions/.+/userAssignedIdentities/[^/]+)?$",
+        pattern=_IDENTITY,
         description="Resource id of a user-assigned identity; empty is the endpoint's own identity.",
     )
     environment_variables: dict[str, str] = Field(

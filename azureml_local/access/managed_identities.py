@@ -1,4 +1,4 @@
-"""Managed identities of endpoints: the endpoint's own, or user-assigned ones."""
+"""Managed identities of endpoints and clusters: the resource's own, or user-assigned ones."""
 
 import re
 import uuid
@@ -55,6 +55,12 @@ def assigned(body: Mapping[str, Any], owner: str, tenant_id: str) -> dict[str, A
     if "UserAssigned" in kinds:
         answer["userAssignedIdentities"] = _user_assigned(section(given, "userAssignedIdentities"))
     return answer
+
+
+def job_variables(compute: Mapping[str, Any] | None) -> dict[str, str]:
+    """What jobs are told of their cluster's identity, with which they may sign in."""
+    ids = next(iter(section(compute or {}, "identity", "userAssignedIdentities").values()), None)
+    return {"DEFAULT_IDENTITY_CLIENT_ID": ids["clientId"]} if ids else {}
 
 
 def _user_assigned(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from azureml_local.access.managed_identities import assigned
 from azureml_local.compute.sizes import Size, sizes
 from azureml_local.responses import (
     LOCATION,
@@ -70,6 +71,8 @@ async def put(service: "Service", request: Request) -> Response:
             400, "BadRequest", f"The VM size of compute '{name}' cannot be changed after it was created."
         )
     document = _document(request, name, body, settings, before)
+    if section(body, "identity"):
+        document["identity"] = assigned(body, document["id"], service.identity.tenant_id)
     service.state.put("computes", key, document)
     phase = "compute.update" if before else "compute.create"
     return accepted(_begin(service, phase, key), document, 200 if before else 201)
@@ -246,7 +249,7 @@ def _document(
         properties,
         location=LOCATION,
         tags=section(body, "tags"),
-        identity=section(body, "identity") or None,
+        identity=None,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from azureml_local import supervisor
 from azureml_local.access.identity import Identity
+from azureml_local.access.managed_identities import job_variables
 from azureml_local.compute.nodes import Lease, Nodes
 from azureml_local.jobs import reports, staging
 from azureml_local.jobs.declared import leave, perform
@@ -209,6 +210,7 @@ class Executor:
                 {
                     **self._surroundings.environment,
                     **own_python,
+                    **job_variables(self._state.get("computes", step.compute.lower())),
                     "MLFLOW_TRACKING_TOKEN": self._surroundings.identity.token(),
                 },
             ),

@@ -8,6 +8,7 @@ from azure.ai.ml.entities import AmlCompute
 from chat_finetune.config import ComputeConfig
 from chat_finetune.errors import MissingError, PermanentError
 from chat_finetune.platform.errors import azure_errors
+from chat_finetune.platform.identities import user_assigned
 from chat_finetune.platform.values import plain
 from chat_finetune.refs import ClusterRef, UsageRef, VmSizeRef
 
@@ -46,6 +47,7 @@ class Computes:
             min_instances=config.min_node_count,
             max_instances=config.max_node_count,
             idle_time_before_scale_down=config.idle_seconds_before_scale_down,
+            identity=user_assigned(config.identity_id),
             tags=tags,
         )
         with azure_errors(f"create cluster {config.cluster} of {config.vm_size}"):

@@ -5,8 +5,6 @@ from datetime import datetime
 
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import (
-    IdentityConfiguration,
-    ManagedIdentityConfiguration,
     ManagedOnlineDeployment,
     ManagedOnlineEndpoint,
     OnlineRequestSettings,
@@ -26,6 +24,7 @@ from chat_finetune.errors import (
     ServiceUnavailableError,
 )
 from chat_finetune.platform.errors import azure_errors, family_of
+from chat_finetune.platform.identities import user_assigned
 from chat_finetune.platform.values import plain
 from chat_finetune.refs import DeploymentStatus, EndpointStatus
 
@@ -68,7 +67,7 @@ class Endpoints:
             name=name,
             description=description,
             auth_mode="key",
-            identity=_identity(identity_id),
+            identity=user_assigned(identity_id),
             tags=dict(tags),
         )
         with azure_errors(f"create endpoint {name}", conflict=BusyError):
@@ -187,13 +186,6 @@ def _finish_deleting(poller: LROPoller[object], subject: str) -> None:
         raise ServiceUnavailableError(
             error.message, "Nothing to do: it is tried again; `chat-finetune reap` finds what stays."
         ) from error
-
-
-def _identity(resource_id: str | None) -> IdentityConfiguration | None:
-    if not resource_id:  # an empty field of the form is an empty text
-        return None
-    assigned = [ManagedIdentityConfiguration(resource_id=resource_id)]
-    return IdentityConfiguration(type="user_assigned", user_assigned_identities=assigned)
 
 
 def _probe(config: ProbeConfig) -> ProbeSettings:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -166,7 +167,7 @@ def test_a_command_job_ends_as_a_pipeline_does(
     shutil.copy(Path(__file__).parent / "registry" / "code" / "finetune.py", code)
     serving = {"name": "with-identity", "keep": True, "identity_id": IDENTITY, "max_queue_wait_seconds": 120}
     serving["environment_variables"] = {"UAI_CLIENT_ID": "the-client"}
-    nodes = {"cluster": "two-nodes", "node_count": 2, "max_node_count": 2}
+    nodes = {"cluster": "two-nodes", "node_count": 2, "max_node_count": 2, "identity_id": IDENTITY}
     trainer = {"kind": "command_job", "code": str(code)}
     result = retrain(make_config(trainer=trainer, endpoint=serving, compute=nodes))
     try:
@@ -185,6 +186,10 @@ def test_a_command_job_ends_as_a_pipeline_does(
     assert result.smoke_test.samples[0].answer.startswith("I have learned")
     job = platform._workspace_client.jobs.get(result.job.name)
     assert result.job.name in job.outputs["checkpoints"].path
+    cluster = client.compute.get("two-nodes")
+    assert [one.resource_id for one in cluster.identity.user_assigned_identities] == [IDENTITY]
+    client_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{IDENTITY.lower()}#client")  # as azureml_local makes it
+    assert f"as {client_id}".encode() in platform.runs.log(result.job.name)
     assert (job.resources.instance_count, job.distribution.process_count_per_instance) == (2, 1)
     assert result.estimated_cost.training_node_hours == pytest.approx(2 * result.job.seconds / 3600)
 
