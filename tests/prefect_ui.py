@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 _PAGE_SECONDS = 60
+_SUBMISSION_COUNT = 5
 
 
 def find(browser: "Chrome", xpath: str, timeout_seconds: float = _PAGE_SECONDS) -> "WebElement":
@@ -45,6 +46,28 @@ def fill(browser: "Chrome", label: str, text: str) -> None:
     field = browser.find_element("xpath", f"({labelled})[1]/following::*[self::input or self::textarea][1]")
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys(text)
+
+
+def submit(browser: "Chrome", run_name: str) -> None:
+    """Start the run of the form, and go to its page.
+
+    On SQLite the server may answer 503 when another of its transactions has written meanwhile. Its client
+    then tries again; the form says that something went wrong, having started nothing, and one clicks again.
+    """
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    waiting, form = WebDriverWait(browser, _PAGE_SECONDS), browser.current_url
+    refused = "//*[normalize-space()='Oops. Something went wrong.']"
+    for _ in range(_SUBMISSION_COUNT):
+        click(browser, "Submit")
+        waiting.until(lambda seen: seen.current_url != form or seen.find_elements("xpath", refused))
+        if browser.current_url != form:
+            browser.refresh()  # the list to which the form leads looks for new runs every 30 s
+            click(browser, run_name)
+            return
+        click(browser, "Start")  # the message stays while the mouse is on it
+        waiting.until_not(lambda seen: seen.find_elements("xpath", refused))
+    raise AssertionError(f"{refused} {_SUBMISSION_COUNT} times")
 
 
 def wait_until_completed(browser: "Chrome", timeout_seconds: float) -> None:

@@ -189,8 +189,7 @@ def test_the_form_starts_a_run_whose_report_is_read(stack: Stack, browser: "Chro
     browser.get(f"{stack.ui}/deployments/deployment/{manual['id']}/run")
     prefect_ui.fill(browser, "Run Name", "by-hand")
     prefect_ui.fill(browser, "Num Train Epochs (Optional)", "2")
-    prefect_ui.click(browser, "Submit")
-    prefect_ui.click(browser, "View run")
+    prefect_ui.submit(browser, "by-hand")
     prefect_ui.wait_until_completed(browser, _RUN_SECONDS)
     report = prefect_ui.read_report(browser)
     assert "is registered. Better than the base model: loss on held-out rows 3.000 → 2.000" in report
