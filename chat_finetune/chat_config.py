@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from chat_finetune.groups import AzureName, Group, VmSize
+from chat_finetune.groups import AzureName, Group, VmSize, WorkspaceConfig
 
 
 class SamplingConfig(Group):
@@ -25,6 +25,7 @@ class TalkConfig(SamplingConfig):
         description="Endpoint deployment that answers, once for each; empty: ask takes all of them, "
         "chat the one with the most traffic.",
     )
+    workspace: WorkspaceConfig = Field(WorkspaceConfig(), description="Where to look, and as whom.")
 
 
 class AskConfig(TalkConfig):
@@ -59,3 +60,4 @@ class BaseConfig(Group):
         2.0, gt=0, le=168, description="Age at which the deployment may be reaped, in hours."
     )
     delete: bool = Field(False, description="Delete the deployment, instead of creating it.")
+    workspace: WorkspaceConfig = Field(WorkspaceConfig(), description="Where to look, and as whom.")

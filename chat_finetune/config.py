@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from chat_finetune.chat_config import SamplingConfig
-from chat_finetune.groups import AzureName, Group, VmSize
+from chat_finetune.groups import AzureName, Group, VmSize, WorkspaceConfig
 from chat_finetune.trainers import RegistryPipelineConfig, TrainerConfig
 
 _IDENTITY = r"^(/subscriptions/.+/userAssignedIdentities/[^/]+)?$"
@@ -238,6 +238,7 @@ class ReapConfig(Group):
         le=10_080,
         description="Age up to which something is kept whose owner is not known, in minutes.",
     )
+    workspace: WorkspaceConfig = Field(WorkspaceConfig(), description="Where to run, and as whom.")
 
 
 class RetrainConfig(Group):
@@ -252,6 +253,7 @@ class RetrainConfig(Group):
     endpoint: EndpointConfig = Field(EndpointConfig(), description="Where the tuned model answers.")
     smoke_test: SmokeTestConfig = Field(SmokeTestConfig(), description="What the deployed model is asked.")
     run: RunConfig = Field(RunConfig(), description="Whether the run is worth its money.")
+    workspace: WorkspaceConfig = Field(WorkspaceConfig(), description="Where to run, and as whom.")
 
     @field_validator("trainer", mode="before")
     @classmethod

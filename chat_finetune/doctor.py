@@ -8,11 +8,11 @@ from chat_finetune.catalog import load_catalog
 from chat_finetune.clusters import check_compute
 from chat_finetune.compute import check_quota
 from chat_finetune.config import RetrainConfig
-from chat_finetune.errors import ChatFinetuneError
+from chat_finetune.errors import AccessError, ChatFinetuneError, ConfigError
 from chat_finetune.foundation_model import hub_model
 from chat_finetune.refs import FoundationModelRef
 from chat_finetune.roles import check_serving_identity
-from chat_finetune.settings import load_settings
+from chat_finetune.settings import Settings, for_scheduled_run, load_settings
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -39,18 +39,25 @@ def look(subject: str, what: Callable[[], str]) -> Finding:
         return Finding(subject, error.message, error.remedy)
 
 
-def look_at_azure(config: RetrainConfig) -> Iterator[Finding]:
+def look_at_azure(
+    config: RetrainConfig, read_settings: Callable[[], Settings] = load_settings
+) -> Iterator[Finding]:
     """Settings, credential, workspace, registry, roles and quota, for what `config` would run.
 
     What rests on a look that failed is not looked at.
+
+    Args:
+        read_settings: gives what such a run would connect with.
     """
-    settings = look("settings", lambda: load_settings().workspace_arm_id)
-    yield settings
-    if not settings.ok:
+    try:
+        settings = read_settings()
+    except ChatFinetuneError as error:
+        yield Finding("settings", error.message, error.remedy)
         return
+    yield Finding("settings", settings.workspace_arm_id)
     from chat_finetune.platform import connect
 
-    with connect() as platform:
+    with connect(settings) as platform:
         for subject, what in (
             ("credential", lambda: _credential(platform)),
             ("workspace", lambda: _workspace(platform)),
@@ -65,9 +72,15 @@ def look_at_azure(config: RetrainConfig) -> Iterator[Finding]:
 
 
 def _credential(platform: "Platform") -> str:
+    from chat_finetune.platform import connect
+
     platform.sign_in()
-    # `connect` excludes the browser unless the settings ask for it, and nothing that is scheduled does.
-    return "signed in without a browser, as scheduled runs must"
+    try:
+        with connect(for_scheduled_run(platform.settings)) as unattended:
+            unattended.sign_in()
+    except (AccessError, ConfigError):
+        return "a person is signed in; scheduled runs need a managed identity or a service principal"
+    return "signed in without a person, as scheduled runs must"
 
 
 def _workspace(platform: "Platform") -> str:

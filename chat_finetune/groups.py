@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 # Endpoint and deployment names: 3-32 characters (azure-ai-ml, constants/_endpoint.py).
 AzureName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$")]
@@ -19,6 +19,17 @@ class Group(BaseModel):
     """Frozen; a field that it does not have is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_number_positions)
+
+
+class WorkspaceConfig(Group):
+    """Where to run, and as whom."""
+
+    block: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]*$",
+        description="Prefect block of the type Azure ML Workspace that says where to run, and as whom; empty "
+        "takes the environment or config.json.",
+    )
 
 
 def as_any_of(schema: dict[str, Any]) -> None:

@@ -1,14 +1,16 @@
-"""Where we run and as whom: the workspace, from the environment or `config.json`."""
+"""Where we run and as whom: the workspace, and how to sign in to it."""
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from chat_finetune.errors import ConfigError
+
+Authentication = Literal["default", "managed_identity", "service_principal", "az_login", "browser"]
 
 # The names that Azure ML itself sets on its computes, and its SDK reads.
 _VARIABLES = {
@@ -19,6 +21,8 @@ _VARIABLES = {
 _REQUEST_TIMEOUT = "CHAT_FINETUNE_REQUEST_TIMEOUT_SECONDS"
 # Azure Resource Manager answers within a minute or not at all; the SDK's own default is five.
 _REQUEST_TIMEOUT_SECONDS = 60.0
+# What a person has to have done, or do.
+_PERSONAL = {"az_login": "an `az login`", "browser": "a browser"}
 _REMEDY = (
     f"Set {', '.join(_VARIABLES.values())}, or put the workspace's config.json "
     "(Azure portal, Download config.json) into this folder or one above it."
@@ -26,10 +30,10 @@ _REMEDY = (
 
 
 class Settings(BaseModel):
-    """The workspace that everything happens in.
+    """The workspace that everything happens in, and who signs in to it.
 
-    Credentials are not part of it: azure-identity finds them in the environment, a managed
-    identity or `az login`. `interactive` allows a browser login as a last resort.
+    `authentication` is `default` where azure-identity looks for itself: in the environment, for a managed
+    identity, for an `az login`, and never in a browser. `unattended` leaves out what rests on a person.
     `request_timeout_seconds` is how long one request waits for its answer before it is sent again.
     """
 
@@ -38,7 +42,11 @@ class Settings(BaseModel):
     subscription_id: str
     resource_group: str
     workspace_name: str
-    interactive: bool = False
+    authentication: Authentication = "default"
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    unattended: bool = False
     request_timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS
 
     @property
@@ -55,16 +63,29 @@ class Settings(BaseModel):
         return f"{self.resource_group_id}/providers/{provider}/workspaces/{self.workspace_name}"
 
 
-def load_settings(
-    environment: Mapping[str, str] | None = None, folder: Path | None = None, *, interactive: bool = False
-) -> Settings:
+def for_scheduled_run(settings: Settings) -> Settings:
+    """The same, for a run that nobody watches: an `az login` lasts until its person must sign in again.
+
+    Raises:
+        ConfigError: they ask for a person.
+    """
+    if settings.authentication in _PERSONAL:
+        raise ConfigError(
+            f"Signing in to {settings.workspace_name} takes {_PERSONAL[settings.authentication]}, and "
+            "nobody is there when a schedule starts a run.",
+            "Name a block with a managed identity or a service principal in the deployment's parameters.",
+        )
+    return settings.model_copy(update={"unattended": True})
+
+
+def load_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
     """Read the workspace from the environment, else from the nearest `config.json`.
 
     Raises:
         ConfigError: neither names a workspace, or `config.json` is not what the portal writes.
     """
     environment = os.environ if environment is None else environment
-    options = {"interactive": interactive, "request_timeout_seconds": _request_timeout(environment)}
+    options = {"request_timeout_seconds": request_timeout_seconds(environment)}
     found = {field: environment.get(variable) for field, variable in _VARIABLES.items()}
     if all(found.values()):
         return Settings.model_validate({**found, **options})
@@ -80,7 +101,13 @@ def load_settings(
         raise ConfigError(f"{file} does not name {fields}.", _REMEDY) from error
 
 
-def _request_timeout(environment: Mapping[str, str]) -> float:
+def request_timeout_seconds(environment: Mapping[str, str] | None = None) -> float:
+    """How long a request may wait for its answer: CHAT_FINETUNE_REQUEST_TIMEOUT_SECONDS, else a minute.
+
+    Raises:
+        ConfigError: it is not a positive number.
+    """
+    environment = os.environ if environment is None else environment
     text = environment.get(_REQUEST_TIMEOUT, str(_REQUEST_TIMEOUT_SECONDS))
     try:
         seconds = float(text)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from chat_finetune.config import RetrainConfig
-from chat_finetune.groups import Group, VmSize, as_any_of
+from chat_finetune.groups import Group, VmSize, WorkspaceConfig, as_any_of
 
 Value = bool | int | float | str
 _KIND = "grid tries every combination, list tries what is listed, random draws from lists and ranges."
@@ -111,6 +111,10 @@ class SweepConfig(Group):
         min_length=1,
         description="Folder for leaderboard.csv, leaderboard.json and pareto.png, in one of the sweep's own.",
     )
+
+    @property
+    def workspace(self) -> WorkspaceConfig:
+        return self.base.workspace
 
     @field_validator("search", mode="before")
     @classmethod

@@ -18,8 +18,12 @@ _TAG = "fingerprint"
 
 
 def fingerprint(config: RetrainConfig, source: TrainingSource) -> str:
-    """Differs when the rows, the version of base model or component, or any knob but `run` does."""
-    knobs = config_hash(config.model_copy(update={"run": type(config.run)()}))
+    """Differs when the rows, the version of base model or component, or a knob does.
+
+    What runs are worth, and which block names the workspace, does not count.
+    """
+    no_matter = {"run": type(config.run)(), "workspace": type(config.workspace)()}
+    knobs = config_hash(config.model_copy(update=no_matter))
     component = source.component.id if source.component else ""
     made_of = (source.dataset.content_sha256, source.model.id, component, knobs)
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]

@@ -16,6 +16,7 @@ from chat_finetune.chat_config import AskConfig
 from chat_finetune.errors import ChatFinetuneError
 from chat_finetune.platform import connect
 from commands.terminal import printable
+from tasks._workspace import settings_of
 
 
 def run_ask(config: AskConfig, *, as_json: bool) -> int:
@@ -25,7 +26,11 @@ def run_ask(config: AskConfig, *, as_json: bool) -> int:
         ChatFinetuneError: there is nobody to ask.
     """
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
-    with connect() as platform, Talk(platform, config) as talk, console.status("") as status:
+    with (
+        connect(settings_of(config.workspace)) as platform,
+        Talk(platform, config) as talk,
+        console.status("") as status,
+    ):
         replies = []
         for speaker in talk.named() or talk.speakers:
             status.update(f"{speaker.deployment} is answering…")

@@ -8,6 +8,7 @@ from chat_finetune.base_model import delete_base, deploy_base
 from chat_finetune.chat_config import BaseConfig
 from chat_finetune.platform import connect
 from commands.session import without_dots
+from tasks._workspace import settings_of
 
 
 def run_base(config: BaseConfig) -> None:
@@ -17,7 +18,7 @@ def run_base(config: BaseConfig) -> None:
         ChatFinetuneError: it cannot be deployed, and nothing of it is left.
     """
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    with connect() as platform:
+    with connect(settings_of(config.workspace)) as platform:
         if config.delete:
             with without_dots():
                 endpoint = delete_base(platform, config)

@@ -13,6 +13,7 @@ from chat_finetune.errors import ChatFinetuneError
 from chat_finetune.platform import connect
 from chat_finetune.scoring import Answer
 from commands.terminal import printable
+from tasks._workspace import settings_of
 
 _NEW = "/new"
 
@@ -24,7 +25,7 @@ def run_chat(config: ChatConfig) -> None:
         ChatFinetuneError: there is nobody to talk to. What goes wrong later is shown, and the talk goes on.
     """
     console = Console(highlight=False)
-    with connect() as platform, Talk(platform, config) as talk:
+    with connect(settings_of(config.workspace)) as platform, Talk(platform, config) as talk:
         speakers = talk.named() or talk.speakers[:1]
         if config.web:
             from commands.web.server import serve_page

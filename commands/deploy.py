@@ -1,4 +1,4 @@
-"""`chat-finetune deploy`: the work pool, every deployment of prefect.yaml, the automations."""
+"""`chat-finetune deploy`: block type, work pool, every deployment of prefect.yaml, the automations."""
 
 import json
 import os
@@ -36,7 +36,16 @@ def deploy_all(config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         raise ConfigError(
             "No Prefect server is configured.", "Set PREFECT_API_URL, or start one here with `make server`."
         )
-    return (_create_work_pool(), *_deploy(load_document(config)), *_apply_automations())
+    document = load_document(config)
+    return (_register_block_type(), _create_work_pool(), *_deploy(document), *_apply_automations())
+
+
+def _register_block_type() -> str:
+    """Before the deployments, whose parameters may name a block of it."""
+    from blocks.azureml_workspace import AzureMLWorkspace
+
+    AzureMLWorkspace.register_type_and_schema()
+    return f"block type {AzureMLWorkspace._block_type_name}"
 
 
 def _create_work_pool() -> str:

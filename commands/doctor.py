@@ -10,8 +10,10 @@ from rich.console import Console
 from chat_finetune.config import RetrainConfig
 from chat_finetune.doctor import Finding, look, look_at_azure
 from chat_finetune.errors import ConfigError, MissingError, ServiceUnavailableError
+from chat_finetune.groups import WorkspaceConfig
 from commands.deployments import WORK_POOL, Deployment, declared, deployed, load_document
 from commands.server import configured_api_url
+from tasks._workspace import settings_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -32,7 +34,8 @@ def run_doctor(config: RetrainConfig, given: Mapping[str, Any] | None = None) ->
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     well = True
-    for finding in (*look_at_azure(config), *_look_at_prefect(given)):
+    azure = look_at_azure(config, lambda: settings_of(config.workspace))
+    for finding in (*azure, *_look_at_prefect(given)):
         well &= finding.ok
         console.print(f"{'✓' if finding.ok else '✗'} {finding.subject}: {finding.text}")
         if not finding.ok:
@@ -55,6 +58,8 @@ def _look_at_prefect(given: Mapping[str, Any] | None) -> Iterator[Finding]:
         expected = tuple(declared(load_document(given)))
         for deployment in expected:
             yield look(f"deployment {deployment.name}", partial(_deployment, client, deployment))
+            if block := _block(deployment):
+                yield look(f"workspace of {deployment.name}", partial(_workspace, deployment, block))
         yield look("other deployments", lambda: _others(client, {each.name for each in expected}))
 
 
@@ -100,6 +105,17 @@ def _deployment(client: "SyncPrefectClient", expected: Deployment) -> str:
     if different:
         raise ConfigError(f"{name} differs from prefect.yaml: {', '.join(different)}.", _DEPLOY)
     return f"{name} is what prefect.yaml says"
+
+
+def _block(deployment: Deployment) -> str | None:
+    config = deployment.parameters["config"]
+    block: str | None = config.get("base", config).get("workspace", {}).get("block")
+    return block
+
+
+def _workspace(deployment: Deployment, block: str) -> str:
+    settings = settings_of(WorkspaceConfig(block=block), scheduled=bool(deployment.schedules))
+    return f"block {block}: {settings.workspace_name}, {settings.authentication}"
 
 
 def _others(client: "SyncPrefectClient", names: set[str]) -> str:

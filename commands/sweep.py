@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -17,6 +17,9 @@ from chat_finetune.sweep.refs import SweepResult
 from chat_finetune.sweep_config import SweepConfig
 from commands.session import flow_session
 from commands.summary import summarize
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 _SHOWN_ROW_COUNT = 20
 _HIDDEN = ("rank", "job", "studio_url", "gpu_hours", "pareto")
@@ -45,7 +48,7 @@ def run_sweep(config: SweepConfig, *, as_json: bool) -> None:
             result = cast("SweepResult", asyncio.run(running))
         except KeyboardInterrupt:
             # A flow cannot tell this from a worker that is stopped, whose run is to be taken up again.
-            asyncio.run(_take_down(str(flow_run.id), config))
+            asyncio.run(_take_down(flow_run, config))
             raise
     if as_json:
         print(json.dumps(_record(result), default=str))
@@ -54,12 +57,12 @@ def run_sweep(config: SweepConfig, *, as_json: bool) -> None:
         console.print(_leaderboard(result))
 
 
-async def _take_down(flow_run_id: str, config: SweepConfig) -> None:
-    from chat_finetune.platform import connect
+async def _take_down(flow_run: "FlowRun", config: SweepConfig) -> None:
+    from tasks._workspace import connect_for
 
-    with connect() as platform:
-        await cancel_jobs(platform, flow_run_id)
-        clean_up_run(platform, flow_run_id, config.base.endpoint.name)
+    with connect_for(flow_run, config.workspace) as platform:
+        await cancel_jobs(platform, str(flow_run.id))
+        clean_up_run(platform, str(flow_run.id), config.base.endpoint.name)
 
 
 def _record(result: SweepResult) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from chat_finetune.unchanged import fingerprint
 from flows._promote import promote
 from tasks._events import tell_of_clean_up
 from tasks._run import this_run
+from tasks._workspace import connect_for
 from tasks.check_budget import check_budget
 from tasks.clean_up import clean_up
 from tasks.create_endpoint import create_endpoint
@@ -48,10 +49,8 @@ def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
 
     There is none for crashed runs: a retry may come, and wants to find the job.
     """
-    from chat_finetune.platform import connect
-
     config = RetrainConfig.model_validate(flow_run.parameters.get("config") or {})
-    with connect() as platform:
+    with connect_for(flow_run, config.workspace) as platform:
         deleted = clean_up_run(platform, str(flow_run.id), config.endpoint.name)
     tell_of_clean_up(str(flow_run.id), deleted)
     flow_run_logger(flow_run, flow).info("deleted: %s", ", ".join(deleted) or "nothing")

@@ -29,6 +29,7 @@ from flows._promote import promote
 from tasks._events import tell_of_clean_up
 from tasks._progress import TrialsBar
 from tasks._run import this_run
+from tasks._workspace import connect, connect_for
 from tasks.cancel_trials import cancel_trials
 from tasks.clean_up import clean_up
 from tasks.create_endpoint import create_endpoint
@@ -44,10 +45,8 @@ async def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: St
 
     There is none for crashed runs: a retry may come, and wants to find the jobs.
     """
-    from chat_finetune.platform import connect
-
     config = SweepConfig.model_validate(flow_run.parameters.get("config") or {})
-    with connect() as platform:
+    with connect_for(flow_run, config.workspace) as platform:
         deleted = await cancel_jobs(platform, str(flow_run.id))
         deleted += clean_up_run(platform, str(flow_run.id), config.base.endpoint.name)
     tell_of_clean_up(str(flow_run.id), deleted)
@@ -88,8 +87,6 @@ async def sweep(config: SweepConfig) -> SweepResult:
 async def _try_all(
     config: SweepConfig, run: RunRef, plan: SweepPlan, dataset: PreparedDataset
 ) -> tuple[TrialResult, ...]:
-    from chat_finetune.platform import connect
-
     trials = {trial.number: trial for trial in expand(config)}
     queue = Queue(demands(config, plan, tuple(trials.values())), plan.capacities, config.budget_usd)
     bar = TrialsBar(len(trials))

@@ -7,13 +7,12 @@ from chat_finetune.config import EndpointConfig
 from chat_finetune.deployment import ensure_endpoint
 from chat_finetune.refs import EndpointRef, RunRef
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="create endpoint {name}", **RETRIES)
 def create_endpoint(name: str, config: EndpointConfig, run: RunRef) -> EndpointRef:
     """Take the endpoint of that name, or create it."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         endpoint = ensure_endpoint(platform, name, config, run)
     get_run_logger().info("%s is there: %s", endpoint.name, endpoint.scoring_uri)

@@ -8,6 +8,7 @@ from chat_finetune.refs import DeploymentRef, EndpointRef, ModelRef, RunRef
 from chat_finetune.tags import tags_of
 from tasks._assets import endpoint_asset, materialized, model_asset
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="deploy {name} to endpoint {endpoint.name}", **RETRIES)
@@ -15,8 +16,6 @@ def deploy_endpoint(
     endpoint: EndpointRef, name: str, model: ModelRef, config: EndpointConfig, run: RunRef
 ) -> DeploymentRef:
     """Deploy the model and wait until it is ready. No traffic moves."""
-    from chat_finetune.platform import connect
-
     get_run_logger().info("deploying %s:%s; on Azure this takes minutes", model.name, model.version)
     with connect() as platform:
         deployment = deploy_once(platform, endpoint, name, model, config, tags_of(run))

@@ -8,13 +8,12 @@ from chat_finetune.reaping import Finding, as_row, judge
 from chat_finetune.reaping import find_leftovers as find
 from tasks._owners import read_owner
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="find leftovers", **RETRIES)
 def find_leftovers(config: ReapConfig) -> tuple[Finding, ...]:
     """List what carries our tags, ask Prefect for its owners, and judge."""
-    from chat_finetune.platform import connect
-
     with connect() as platform, get_client(sync_client=True) as client:
         findings = judge(find(platform), lambda run: read_owner(client, run), config)
     create_table_artifact(

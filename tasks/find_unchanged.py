@@ -6,6 +6,7 @@ from chat_finetune import unchanged
 from chat_finetune.config import EndpointConfig
 from chat_finetune.refs import RunRef, UnchangedResult
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="compare with the last model {name}", **RETRIES)
@@ -13,8 +14,6 @@ def find_unchanged(
     name: str, fingerprint: str, config: EndpointConfig, run: RunRef
 ) -> UnchangedResult | None:
     """Look whether the last registered model came of the same data, base model, component and config."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         found = unchanged.find_unchanged(platform, name, fingerprint, config, run)
     if found:

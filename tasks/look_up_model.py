@@ -8,6 +8,7 @@ from chat_finetune.refs import ComponentRef, FoundationModelRef
 from chat_finetune.trainers import TrainerConfig
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="look up model {config.name}", **KEPT, **RETRIES)
@@ -15,8 +16,6 @@ def look_up_model(
     config: ModelConfig, trainer: TrainerConfig
 ) -> tuple[FoundationModelRef, ComponentRef | None]:
     """Find the foundation model, in the registry or on the hub, and the component if one trains."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         registry = platform.registry(config.registry)
         if trainer.kind == "command_job":

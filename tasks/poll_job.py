@@ -8,12 +8,11 @@ from chat_finetune.refs import FinishedJobRef, JobRef
 from tasks._progress import ProgressBar
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="poll job {job.name}", **KEPT, **RETRIES)
 def poll_job(job: JobRef, config: JobConfig) -> FinishedJobRef:
     """Wait until the job has ended; its steps, their logs and how far it is are told as they happen."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         return wait_until_ended(platform, job, config, get_run_logger().info, show=ProgressBar().show)

@@ -8,6 +8,7 @@ from tasks._assets import base_model_asset, dataset_asset, materialized, model_a
 from tasks._events import tell_of_asset
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="register model {name}:{version}", **KEPT, **RETRIES)
@@ -15,8 +16,6 @@ def register_model(
     job: FinishedJobRef, name: str, version: str, description: str, tags: dict[str, str]
 ) -> ModelRef:
     """Register the job's trained model, or take the version of an earlier attempt."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         model = register_once(platform, job, name=name, version=version, description=description, tags=tags)
     get_run_logger().info("registered %s:%s", model.name, model.version)

@@ -7,13 +7,12 @@ from chat_finetune.reaping import Finding, judge, remove
 from tasks._events import tell_of_removal
 from tasks._owners import read_owner
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="remove leftovers", **RETRIES)
 def remove_leftovers(findings: tuple[Finding, ...], config: ReapConfig) -> tuple[str, ...]:
     """Remove what was judged so, unless its run has come back to life since."""
-    from chat_finetune.platform import connect
-
     removed = []
     with connect() as platform, get_client(sync_client=True) as client:
         for finding in findings:

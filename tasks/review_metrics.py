@@ -10,13 +10,12 @@ from chat_finetune.evaluation import compare, draw_loss_curve, judge, read_evalu
 from chat_finetune.refs import EvaluationRef, FinishedJobRef
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="review job {job.name}", **KEPT, **RETRIES)
 def review_metrics(job: FinishedJobRef, config: ReviewConfig) -> EvaluationRef:
     """Read the metrics from MLflow, draw the loss curve, and judge against the base model."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         evaluation = read_evaluation(platform, job)
     picture = base64.b64encode(draw_loss_curve(evaluation)).decode()

@@ -10,13 +10,12 @@ from chat_finetune.deployment import try_deployment
 from chat_finetune.refs import DeploymentRef, SmokeTestRef
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="ask deployment {deployment.name}", **KEPT, **RETRIES)
 def smoke_test_endpoint(deployment: DeploymentRef, rows: Path, config: RetrainConfig) -> SmokeTestRef:
     """Ask the new deployment, past the traffic rules, and hold the answers beside the ground truth."""
-    from chat_finetune.platform import connect
-
     get_run_logger().info("asking %d held-out questions", config.smoke_test.rows)
     with connect() as platform:
         result = try_deployment(platform, deployment, rows, config)

@@ -7,14 +7,13 @@ from chat_finetune.config import JobConfig
 from chat_finetune.refs import JobRef, JobSpec
 from chat_finetune.resubmission import submit_or_attach
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 # Its result is not kept: Azure ML says better than a file whether the job is still worth waiting for.
 @task(task_run_name="submit job {spec.name}", **RETRIES)
 def submit_job(spec: JobSpec, config: JobConfig) -> JobRef:
     """Submit the pipeline job, or attach to the one that an earlier attempt submitted."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         job = submit_or_attach(platform, spec, config.max_resubmissions, get_run_logger().info)
     get_run_logger().info(

@@ -9,13 +9,12 @@ from chat_finetune.roles import check_serving_identity
 from chat_finetune.tags import tags_of
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="validate cluster {config.compute.cluster}", **KEPT, **RETRIES)
 def validate_compute(config: RetrainConfig, run: RunRef, model: FoundationModelRef) -> ComputeRef:
     """Check the endpoint's identity, VM sizes, quota and cluster; create the cluster if it is missing."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         check_serving_identity(platform, config.endpoint)
         compute = ensure_cluster(platform, config, model, tags_of(run))

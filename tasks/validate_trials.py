@@ -10,13 +10,12 @@ from chat_finetune.sweep_config import SweepConfig
 from chat_finetune.tags import tags_of
 from tasks._results import KEPT
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="validate all trials", **KEPT, **RETRIES)
 def validate_trials(config: SweepConfig, run: RunRef) -> SweepPlan:
     """Check every model, VM size, parameter and price; create the clusters that are missing."""
-    from chat_finetune.platform import connect
-
     trials = expand(config)
     with connect() as platform:
         plan = plan_sweep(platform, config, trials, tags_of(run))

@@ -9,13 +9,12 @@ from chat_finetune.config import RetrainConfig
 from chat_finetune.refs import RetrainResult
 from chat_finetune.run_report import run_report
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="write the report", **RETRIES)
 def write_report(config: RetrainConfig, result: RetrainResult) -> str:
     """The run, beside the model that was registered before it, as Markdown."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         previous = platform.models.find_newest(result.model.name, other_than=result.model.version)
     return run_report(config, result, previous, _step_seconds(result.run.flow_run_id))

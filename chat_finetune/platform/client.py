@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import httpx
 from azure.ai.ml import MLClient
-from azure.identity import DefaultAzureCredential
 from azure.mgmt.authorization import AuthorizationManagementClient
 
 from chat_finetune.platform.computes import Computes
@@ -21,13 +20,12 @@ from chat_finetune.platform.models import Models
 from chat_finetune.platform.registry import Registry
 from chat_finetune.platform.roles import Roles
 from chat_finetune.platform.runs import Runs
+from chat_finetune.platform.sign_in import Credential, credential_for
 from chat_finetune.redaction import keep_secrets_out_of_logs
 from chat_finetune.refs import WorkspaceRef
 from chat_finetune.settings import Settings, load_settings
 from chat_finetune.tracking import Tracking
 
-# azure-identity tells an outage and a refusal alike, so that an outage must be outlasted underneath it.
-_SIGN_IN_TRIES = 8
 _TOKEN_SCOPE = "https://management.azure.com/.default"  # noqa: S105 - a scope, not a secret
 
 
@@ -52,15 +50,8 @@ class Platform:
         self.__dict__.update(kept)
 
     @cached_property
-    def _credential(self) -> DefaultAzureCredential:
-        credential = DefaultAzureCredential(
-            exclude_interactive_browser_credential=not self.settings.interactive,
-            exclude_powershell_credential=True,
-            exclude_developer_cli_credential=True,
-            retry_total=_SIGN_IN_TRIES,
-            retry_status=_SIGN_IN_TRIES,
-            retry_read=_SIGN_IN_TRIES,
-        )
+    def _credential(self) -> Credential:
+        credential = credential_for(self.settings)
         self._opened.callback(credential.close)
         return credential
 
@@ -187,7 +178,7 @@ class Platform:
 
 
 def connect(settings: Settings | None = None) -> Platform:
-    """Connect to the workspace that the environment or `config.json` names.
+    """Connect to a workspace: to the one that the environment or `config.json` names if none is given.
 
     Raises:
         ConfigError: no workspace is named.

@@ -28,7 +28,8 @@ from chat_finetune.errors import (
 )
 
 _SIGN_IN = (
-    "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; "
+    "Sign in with `az login`, which scheduled runs do not use, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
+    "AZURE_CLIENT_SECRET, or name a block (workspace.block) that holds the like; "
     "the identity needs the role AzureML Data Scientist on the workspace, and Reader on its resource group "
     "where endpoint.identity_id is set."
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chat_finetune.errors import ConfigError
-from chat_finetune.settings import load_settings
+from chat_finetune.settings import for_scheduled_run, load_settings
 
 ENVIRONMENT = {
     "AZUREML_ARM_SUBSCRIPTION": "sub",
@@ -54,3 +54,17 @@ def test_a_broken_file_is_named(tmp_path: Path, content: str, message: str):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ConfigError, match=message):
         load_settings({}, tmp_path)
+
+
+@pytest.mark.parametrize("authentication", ["az_login", "browser"])
+def test_what_takes_a_person_is_refused_for_scheduled_runs(tmp_path: Path, authentication: str):
+    found = load_settings(ENVIRONMENT, tmp_path).model_copy(update={"authentication": authentication})
+    with pytest.raises(ConfigError, match="nobody is there when a schedule starts a run") as raised:
+        for_scheduled_run(found)
+    assert "managed identity" in raised.value.remedy
+
+
+@pytest.mark.parametrize("authentication", ["default", "managed_identity", "service_principal"])
+def test_what_takes_none_is_used_without_one(tmp_path: Path, authentication: str):
+    found = load_settings(ENVIRONMENT, tmp_path).model_copy(update={"authentication": authentication})
+    assert for_scheduled_run(found) == found.model_copy(update={"unattended": True})

@@ -1,18 +1,25 @@
 """What the service refuses, in words that say what to do."""
 
+import json
+import shlex
+import sys
+import threading
 import warnings
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from azureml_local.access import az
 from chat_finetune.catalog import load_catalog
 from chat_finetune.config import ComputeConfig, RetrainConfig
 from chat_finetune.errors import AccessError, ConfigError, MissingError, QuotaError
 from chat_finetune.foundation_model import AllowList, allow_list
 from chat_finetune.refs import PipelineSpec
+from chat_finetune.settings import for_scheduled_run, load_settings
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
@@ -45,6 +52,87 @@ def test_without_any_credentials_it_says_how_to_sign_in(
     with connect() as platform, pytest.raises(AccessError) as raised:
         platform.computes.find("anything")
     assert "az login" in raised.value.remedy
+
+
+def test_an_az_login_is_used_by_hand_and_not_by_schedule(
+    azure: None, azure_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from chat_finetune.platform import connect
+
+    signed_in = {name: azure_environment[name] for name in azure_environment if name.startswith("AZURE_")}
+    (program := tmp_path / "az").write_text(
+        "\n".join(["#!/bin/sh", *(f"export {name}='{value}'" for name, value in signed_in.items())])
+        + f'\nexec {shlex.quote(sys.executable)} -I {shlex.quote(az.__file__)} "$@"\n'
+    )
+    program.chmod(0o755)
+    for name in signed_in:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+
+    settings = load_settings()
+    for by_hand in (settings, settings.model_copy(update={"authentication": "az_login"})):
+        with connect(by_hand) as platform:
+            assert platform.workspace.region
+    with connect(for_scheduled_run(settings)) as platform, pytest.raises(AccessError) as raised:
+        platform.sign_in()
+    assert "scheduled runs do not use" in raised.value.remedy
+
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
+    with connect(for_scheduled_run(settings)) as platform, pytest.raises(ConfigError) as refused:
+        platform.sign_in()
+    assert "AZURE_TOKEN_CREDENTIALS" in refused.value.message
+
+
+def test_a_managed_identity_is_asked_for_by_its_client_id(
+    platform: "Platform", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As App Service and Container Apps offer them: an address on the machine that gives tokens."""
+    from chat_finetune.platform import connect
+
+    asked: list[str] = []
+
+    class Identities(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            token = platform._credential.get_token("https://management.azure.com/.default")
+            answer = {"access_token": token.token, "expires_on": str(token.expires_on)}
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps({**answer, "token_type": "Bearer", "resource": "any"}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Identities) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "any")
+        chosen = {"authentication": "managed_identity", "client_id": "the-clients-id"}
+        with connect(for_scheduled_run(platform.settings.model_copy(update=chosen))) as connected:
+            assert connected.workspace == platform.workspace
+        server.shutdown()
+    assert "client_id=the-clients-id" in asked[0]
+
+
+def test_a_service_principal_without_all_of_it_is_refused(platform: "Platform") -> None:
+    from chat_finetune.platform import connect
+
+    chosen = {"authentication": "service_principal", "client_id": "id", "client_secret": SecretStr("s3cret")}
+    with (
+        connect(platform.settings.model_copy(update=chosen)) as connected,
+        pytest.raises(ConfigError, match="tenant_id is empty") as raised,
+    ):
+        connected.sign_in()
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_person_signs_in_once_for_all_steps(platform: "Platform") -> None:
+    from chat_finetune.platform import connect
+
+    by_browser = platform.settings.model_copy(update={"authentication": "browser"})
+    with connect(by_browser) as first, connect(by_browser) as second:
+        assert first._credential is second._credential
 
 
 def test_a_model_that_the_registry_does_not_have_is_named(platform: "Platform") -> None:
