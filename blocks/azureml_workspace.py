@@ -18,6 +18,11 @@ class AzureMLWorkspace(Block):
     _block_type_name: ClassVar[str] = "Azure ML Workspace"
     _block_type_slug: ClassVar[str] = "azureml-workspace"
     _description: ClassVar[str] = "An Azure Machine Learning workspace that runs use, and how they sign in."
+    _code_example: ClassVar[str] = """```yaml
+parameters:
+  config:
+    workspace: {block: BLOCK_NAME}
+```"""
 
     subscription_id: str = Field(description="Subscription that the workspace belongs to.")
     resource_group: str = Field(description="Resource group of the workspace.")
@@ -27,11 +32,12 @@ class AzureMLWorkspace(Block):
         description="default takes what the worker's machine offers. az_login and browser rest on a person: "
         "scheduled runs refuse them.",
     )
-    tenant_id: str | None = Field(None, description="Tenant of a service principal.")
-    client_id: str | None = Field(
-        None, description="Client id of a service principal, or of a user-assigned managed identity."
+    # Empty texts, since the form draws a field that may be null as two.
+    tenant_id: str = Field("", description="Tenant of a service principal.")
+    client_id: str = Field(
+        "", description="Client id of a service principal, or of a user-assigned managed identity."
     )
-    client_secret: SecretStr | None = Field(None, description="Secret of a service principal.")
+    client_secret: SecretStr = Field(SecretStr(""), description="Secret of a service principal.")
 
     def settings(self) -> Settings:
         """The same, as what connects takes it."""

@@ -66,6 +66,21 @@ class Catalog(BaseModel):
     def model(self, name: str) -> ModelFacts | None:
         return self.models.get(name.lower())
 
+    @property
+    def tunable_models(self) -> list[str]:
+        """What is offered to start from; what has a day of retirement is not."""
+        return [model.name for model in self.models.values() if model.finetune_retired is None]
+
+    @property
+    def training_sizes(self) -> list[str]:
+        sizes = self.sizes.values()
+        return [size.name for size in sizes if size.fine_tunes_chat and size.retired is None]
+
+    @property
+    def serving_sizes(self) -> list[str]:
+        sizes = self.sizes.values()
+        return [size.name for size in sizes if size.managed_endpoint and size.retired is None]
+
 
 def load_catalog() -> Catalog:
     """Read both files of the package."""

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from chat_finetune.chat_config import SamplingConfig
-from chat_finetune.groups import AzureName, Group, VmSize, WorkspaceConfig
+from chat_finetune.groups import AzureName, Group, VmSize, WorkspaceConfig, offering
 from chat_finetune.trainers import RegistryPipelineConfig, TrainerConfig
 
 _IDENTITY = r"^(/subscriptions/.+/userAssignedIdentities/[^/]+)?$"
@@ -24,6 +24,7 @@ class ModelConfig(Group):
         "Phi-4",
         min_length=1,
         description="Name of the model in the registry; for a command job also a hub id, as org/name.",
+        json_schema_extra=offering(lambda catalog: catalog.tunable_models),
     )
     version: str = Field("latest", min_length=1, description="Version of the model, or 'latest'.")
     registry: str = Field(
@@ -78,7 +79,9 @@ class ComputeConfig(Group):
         "gpu-cluster", description="Name of the compute cluster; created if it is missing."
     )
     vm_size: VmSize = Field(
-        "Standard_NC24ads_A100_v4", description="VM size of a cluster that has to be created."
+        "Standard_NC24ads_A100_v4",
+        description="VM size of a cluster that has to be created.",
+        json_schema_extra=offering(lambda catalog: catalog.training_sizes),
     )
     node_count: int = Field(1, ge=1, le=50, description="Nodes that a job trains on together.")
     min_node_count: int = Field(
@@ -171,7 +174,11 @@ class EndpointConfig(Group):
     name: AzureName | None = Field(
         None, description="Name of the endpoint; empty gives each run one of its own."
     )
-    instance_type: VmSize = Field("Standard_NC24ads_A100_v4", description="VM size that serves.")
+    instance_type: VmSize = Field(
+        "Standard_NC24ads_A100_v4",
+        description="VM size that serves.",
+        json_schema_extra=offering(lambda catalog: catalog.serving_sizes),
+    )
     instance_count: int = Field(1, ge=1, le=50, description="Machines that serve.")
     keep: bool = Field(False, description="Leave the endpoint up, and billed, after the smoke test.")
     expires_after_hours: float = Field(

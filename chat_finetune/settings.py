@@ -43,9 +43,9 @@ class Settings(BaseModel):
     resource_group: str
     workspace_name: str
     authentication: Authentication = "default"
-    tenant_id: str | None = None
-    client_id: str | None = None
-    client_secret: SecretStr | None = None
+    tenant_id: str = ""
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
     unattended: bool = False
     request_timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS
 

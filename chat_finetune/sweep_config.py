@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from chat_finetune.config import RetrainConfig
-from chat_finetune.groups import Group, VmSize, WorkspaceConfig, as_any_of
+from chat_finetune.groups import Group, VmSize, WorkspaceConfig, as_any_of, offering
 
 Value = bool | int | float | str
 _KIND = "grid tries every combination, list tries what is listed, random draws from lists and ranges."
@@ -30,6 +30,8 @@ class Range(Group):
 class GridSearchConfig(Group):
     """Every combination of the values."""
 
+    model_config = ConfigDict(title="Grid")
+
     kind: Literal["grid"] = Field("grid", description=_KIND)
     parameters: dict[str, list[Value]] = Field({}, description=f"{_PARAMETERS}each with the values to try.")
 
@@ -37,12 +39,16 @@ class GridSearchConfig(Group):
 class ListSearchConfig(Group):
     """The sets of values that are listed."""
 
+    model_config = ConfigDict(title="List")
+
     kind: Literal["list"] = Field("list", description=_KIND)
     parameters: list[dict[str, Value]] = Field([], description=f"{_PARAMETERS}with a value each, set by set.")
 
 
 class RandomSearchConfig(Group):
     """Sets of values that are drawn; the same seed draws the same ones."""
+
+    model_config = ConfigDict(title="Random")
 
     kind: Literal["random"] = Field("random", description=_KIND)
     parameters: dict[str, list[Value] | Range] = Field(
@@ -82,11 +88,14 @@ class SweepConfig(Group):
         RetrainConfig(), description="What all trials share, and the winner's endpoint."
     )
     models: tuple[str, ...] = Field(
-        (), description="Foundation models to try; empty tries the one of `base`."
+        (),
+        description="Foundation models to try; empty tries the one of `base`.",
+        json_schema_extra=offering(lambda catalog: catalog.tunable_models),
     )
     vm_sizes: tuple[VmSize, ...] = Field(
         (),
         description="VM sizes to try, each on a cluster of its own; empty takes the cluster of `base`.",
+        json_schema_extra=offering(lambda catalog: catalog.training_sizes),
     )
     search: SearchConfig = Field(
         GridSearchConfig(), description="Parameters to try, with every model and VM size."

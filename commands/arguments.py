@@ -3,18 +3,28 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import indent
+from textwrap import fill, indent
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliPositionalArg, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chat_finetune.catalog import load_catalog
 from chat_finetune.chat_config import AskConfig, BaseConfig, ChatConfig
 from chat_finetune.config import ReapConfig, RetrainConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.sweep_config import SEARCHES, SweepConfig
 from chat_finetune.trainers import TRAINERS, RegistryPipelineConfig
+
+_CATALOG = load_catalog()
+# The help's formatter keeps lines as they are.
+_LISTED = fill(
+    f"In the catalog are the models {', '.join(_CATALOG.tunable_models)}; "
+    f"the VM sizes {', '.join(_CATALOG.training_sizes)}. Others may be named as well.",
+    width=79,
+    break_on_hyphens=False,
+)
 
 _Config = TypeVar("_Config", bound=BaseModel)
 
@@ -40,7 +50,9 @@ class _Arguments(BaseSettings):
 
 
 class _RetrainArguments(RetrainConfig, _Arguments):
-    """Fine-tune a chat model. Every knob is a flag; each comes before what --config says."""
+    __doc__ = (
+        f"Fine-tune a chat model. Every knob is a flag; each comes before what --config says.\n\n{_LISTED}"
+    )
 
     model_config = SettingsConfigDict(
         cli_prog_name="chat-finetune retrain [--config FILE] [--json] [--any.field value]"
@@ -48,7 +60,10 @@ class _RetrainArguments(RetrainConfig, _Arguments):
 
 
 class _SweepArguments(SweepConfig, _Arguments):
-    """Try models, VM sizes and parameters. Every knob is a flag; each comes before what --config says."""
+    __doc__ = (
+        "Try models, VM sizes and parameters. Every knob is a flag; each comes before what --config says."
+        f"\n\n{_LISTED}"
+    )
 
     model_config = SettingsConfigDict(
         cli_prog_name="chat-finetune sweep [--config FILE] [--json] [--any.field value]"
@@ -113,7 +128,9 @@ def print_retrain_help(arguments: Sequence[str]) -> None:
     """Print every flag of the kind of trainer that the arguments name, and leave."""
     kind = TRAINERS[trainer_kind(arguments)]
     field = Field(kind(), description=RetrainConfig.model_fields["trainer"].description)
-    with_flags_of_kind = create_model("Arguments", __base__=_RetrainArguments, trainer=(kind, field))
+    with_flags_of_kind = create_model(
+        "Arguments", __base__=_RetrainArguments, __doc__=_RetrainArguments.__doc__, trainer=(kind, field)
+    )
     with_flags_of_kind(_cli_parse_args=["--help"])
 
 

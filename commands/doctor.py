@@ -107,9 +107,9 @@ def _deployment(client: "SyncPrefectClient", expected: Deployment) -> str:
     return f"{name} is what prefect.yaml says"
 
 
-def _block(deployment: Deployment) -> str | None:
+def _block(deployment: Deployment) -> str:
     config = deployment.parameters["config"]
-    block: str | None = config.get("base", config).get("workspace", {}).get("block")
+    block: str = config.get("base", config).get("workspace", {}).get("block", "")
     return block
 
 

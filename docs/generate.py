@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from chat_finetune.catalog import load_catalog
 from chat_finetune.config import RetrainConfig
 from chat_finetune.sweep_config import SEARCHES, SweepConfig
 from chat_finetune.trainers import TRAINERS
@@ -25,6 +26,12 @@ _SWEEP_HEAD = """\
 
 The flags of `chat-finetune sweep` and the fields of its file; `base` holds all of the above. See
 [how to sweep](../how-to/sweep.md).\
+"""
+_CATALOG_HEAD = """\
+## In the catalog
+
+What the form offers in its drop-downs. Any other name may be used as well: whether the workspace has it, and
+the model allows it, is checked before anything is paid for.
 """
 _TABLE_HEAD = "| field | type | default | allowed | |\n|---|---|---|---|---|"
 _BOUNDS = {
@@ -65,12 +72,23 @@ def config_page() -> str:
             parts += [_section(f"### {kind}", "trainer.", config()) for kind, config in TRAINERS.items()]
         else:
             parts.append(_section(f"## {name}\n\n{field.description}", f"{name}.", field.get_default()))
-    return "\n".join([*parts, *_sweep()])
+    return "\n".join([*parts, *_sweep(), _catalog()])
 
 
 def _sweep() -> list[str]:
     searches = [_section(f"### {kind} search", "search.", config()) for kind, config in SEARCHES.items()]
     return [_section(_SWEEP_HEAD, "", SweepConfig(), without=("base.", "search")), *searches]
+
+
+def _catalog() -> str:
+    catalog = load_catalog()
+    listed = {
+        "models": catalog.tunable_models,
+        "VM sizes that train": catalog.training_sizes,
+        "VM sizes that serve": catalog.serving_sizes,
+    }
+    rows = [f"| {what} | {', '.join(f'`{name}`' for name in names)} |" for what, names in listed.items()]
+    return "\n".join([_CATALOG_HEAD, "| | |\n|---|---|", *rows, ""])
 
 
 def _section(heading: str, prefix: str, group: BaseModel, without: tuple[str, ...] = ()) -> str:
@@ -80,13 +98,16 @@ def _section(heading: str, prefix: str, group: BaseModel, without: tuple[str, ..
 
 
 def _row(name: str, schema: Mapping[str, Any], default: object) -> str:
-    # A field that may be empty is `anyOf` its type and null.
+    # `anyOf` a type and null is a field that may be empty; `anyOf` beside a type offers names of the catalog.
     variants = [item for item in schema.get("anyOf", [schema]) if item.get("type") != "null"]
-    typed = variants[0]
+    offered = "anyOf" in schema and "type" in schema
+    typed = schema | variants[-1 if offered else 0]
     choices = [typed["const"]] if "const" in typed else typed.get("enum", ())
-    allowed = [f"`{item}`" for item in choices]
+    allowed = (
+        ["[in the catalog](#in-the-catalog), or another"] if offered else [f"`{item}`" for item in choices]
+    )
     allowed += [text.format(_cell(typed[key])) for key, text in _BOUNDS.items() if key in typed]
-    shown = "" if default is None or default == () else f"`{_cell(default)}`"
+    shown = "" if default in (None, "", ()) else f"`{_cell(default)}`"
     cells = (f"`{name}`", typed["type"], shown, ", ".join(allowed), schema["description"])
     return f"| {' | '.join(cells)} |"
 

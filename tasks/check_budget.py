@@ -6,13 +6,12 @@ from chat_finetune.costs import training_usd
 from chat_finetune.refs import RunRef
 from tasks._events import tell_of_overrun
 from tasks._retries import RETRIES
+from tasks._workspace import connect
 
 
 @task(task_run_name="compare the cost with the budget of {budget_usd} USD", **RETRIES)
 def check_budget(run: RunRef, budget_usd: float, serving_usd: float = 0.0) -> None:
     """Tell of a run that has cost more than its budget; it ends as it would have ended."""
-    from chat_finetune.platform import connect
-
     with connect() as platform:
         training = training_usd(platform, run.flow_run_id)
     if training is None:

@@ -37,11 +37,11 @@ def credential_for(settings: Settings) -> Credential:
     """
     match settings.authentication:
         case "managed_identity":
-            return ManagedIdentityCredential(client_id=settings.client_id, **_RETRIES)
+            return ManagedIdentityCredential(client_id=settings.client_id or None, **_RETRIES)
         case "service_principal":
             return _service_principal(settings)
         case "az_login":
-            return AzureCliCredential(tenant_id=settings.tenant_id or "")
+            return AzureCliCredential(tenant_id=settings.tenant_id)
         case "browser":
             return _browser(settings.tenant_id)
         case "default":
@@ -49,7 +49,7 @@ def credential_for(settings: Settings) -> Credential:
 
 
 def _service_principal(settings: Settings) -> Credential:
-    secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
+    secret = settings.client_secret.get_secret_value()
     given = {"tenant_id": settings.tenant_id, "client_id": settings.client_id, "client_secret": secret}
     if missing := [name for name, value in given.items() if not value]:
         raise ConfigError(
@@ -57,7 +57,7 @@ def _service_principal(settings: Settings) -> Credential:
             "is empty.",
             "Fill it in, in the block that names the workspace.",
         )
-    return ClientSecretCredential(str(settings.tenant_id), str(settings.client_id), secret, **_RETRIES)
+    return ClientSecretCredential(settings.tenant_id, settings.client_id, secret, **_RETRIES)
 
 
 def _default(*, unattended: bool) -> Credential:
@@ -74,7 +74,7 @@ def _default(*, unattended: bool) -> Credential:
 
 
 @cache
-def _browser(tenant_id: str | None) -> Credential:
+def _browser(tenant_id: str) -> Credential:
     """One for the whole process: every step would open a browser of its own."""
     return _OneAtATime(InteractiveBrowserCredential(**({"tenant_id": tenant_id} if tenant_id else {})))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chat_finetune.catalog import load_catalog
 from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.sweep_config import GridSearchConfig, RandomSearchConfig, Range
@@ -39,6 +40,16 @@ def test_each_kind_of_trainer_has_flags_and_help_of_its_own(capsys: pytest.Captu
     told = capsys.readouterr().out
     assert "--trainer.method" in told
     assert "--trainer.precedence" not in told
+
+
+@pytest.mark.parametrize("command", ["retrain", "sweep"])
+def test_the_help_lists_the_catalog_once(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    told = capsys.readouterr().out
+    for name in (*load_catalog().tunable_models, *load_catalog().training_sizes[1:]):
+        assert told.replace(f"default: {name}", "").count(name) == 1
+    assert "Standard_NC24rs_v3" not in told, "retired"
 
 
 def test_a_trainer_that_names_no_kind_is_the_registry_pipeline():

@@ -20,6 +20,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
+from chat_finetune.catalog import load_catalog
 from chat_finetune.config import RetrainConfig
 from commands.deployments import PREFECT_FILE, PROJECT, WORK_POOL, declared, load_document
 
@@ -153,5 +154,8 @@ def test_the_form_explains_and_bounds_every_field() -> None:
                     assert {"minimum", "exclusiveMinimum"} & variant.keys(), where
     optimizer = definitions["RegistryPipelineConfig"]["properties"]["lr_scheduler_type"]
     assert "cosine" in optimizer["enum"], "a drop-down"
+    size = definitions["ComputeConfig"]["properties"]["vm_size"]
+    assert [choice["title"] for choice in size["anyOf"]] == ["From the catalog", "Any other"]
+    assert size["anyOf"][0]["enum"] == load_catalog().training_sizes
     trainers = [choice["$ref"].rpartition("/")[2] for choice in groups["trainer"]["anyOf"]]
     assert [definitions[name]["title"] for name in trainers] == ["Registry pipeline", "Command job"]
