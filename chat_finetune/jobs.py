@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
 _TAIL_LINE_COUNT = 20
+# Whoever looks at least so often wants to see what a step prints.
+_CLOSELY_SECONDS = 60.0
 # What a job was submitted with, and a run must still have that takes it for its own.
 _SAME = ("config_hash", "data_sha256")
 
@@ -93,12 +95,18 @@ def wait_until_ended(
     *,
     show: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FinishedJobRef:
-    """Look at the job until it has ended, telling every change of a step and every new log line.
+    """Look at the job until it has ended, telling what its steps do.
+
+    Where `config` wants looks far apart, the job itself is not asked for as long as its training is seen to
+    move, or a step to run.
 
     Args:
         show: takes how far the job is, after each look.
+        clock: seconds, for pauses and deadlines.
+        wall_clock: seconds since 1970, to compare with the times of metrics.
 
     Raises:
         JobFailedError: the job failed; the message holds the failing step and the end of its log.
@@ -107,32 +115,47 @@ def wait_until_ended(
         TransientError: the service said nothing for `config.stalled_timeout_seconds`.
     """
     watch = Watch(config, clock())
-    follower, gauge = StepFollower(platform, job.name, tell), Gauge(platform, job, tell)
-    answered = True
+    closely = config.max_poll_interval_seconds <= _CLOSELY_SECONDS
+    follower, gauge = StepFollower(platform, job.name, tell, closely), Gauge(platform, job, tell, wall_clock)
+    silent_since: float | None = None
     while True:
+        asked = clock()
         try:
-            status = platform.jobs.get(job.name)
-            if watch.see(status.status, clock()):
-                tell(f"{job.name} is {status.status}")
-            follower.look()
+            if closely or not (gauge.goes_on() or _is_at_work(watch, gauge, follower)):
+                status = platform.jobs.get(job.name)
+                changed = watch.see(status.status, clock())
+                if changed:
+                    tell(f"{job.name} is {status.status}")
+                if changed or closely or watch.phase.ended:
+                    follower.look()
+            progress = gauge.read(watch.phase, follower.steps)
             if show is not None:
-                show(gauge.read(watch.phase, follower.steps))
+                show(progress)
             if watch.phase.ended:
                 break
             if watch.overdue_seconds(clock()) > 0:
                 platform.jobs.cancel(job.name)
                 raise overdue(job, watch, status.status)
-            answered = True
+            silent_since = None
         except TransientError as error:
-            if watch.unanswered_seconds(clock()) > config.stalled_timeout_seconds:
+            if silent_since is None:
+                tell(f"no answer, looking again: {error.message}")
+                silent_since = asked
+            if clock() - silent_since > config.stalled_timeout_seconds:
                 raise
             if isinstance(error, SignInExpiredError):
                 platform.renew()
-            if answered:
-                tell(f"no answer, looking again: {error.message}")
-            answered = False
-        sleep(watch.next_interval_seconds(clock()))
+        silent = None if silent_since is None else clock() - silent_since
+        sleep(watch.next_interval_seconds(clock(), gauge.outlook, silent))
     return finished(platform, job, status, follower.steps)
+
+
+def _is_at_work(watch: Watch, gauge: Gauge, follower: "StepFollower") -> bool:
+    """Whether a step runs; not asked before there is any, and after the training, when the end is near."""
+    if watch.phase is not Phase.RUNNING or gauge.is_over:
+        return False
+    follower.look()
+    return any(step.status == "Running" for step in follower.steps)
 
 
 def finished(
@@ -161,12 +184,17 @@ def finished(
 
 
 class StepFollower:
-    """Tells what the steps of a job do, each thing once."""
+    """Tells what the steps of a job do, each thing once.
 
-    def __init__(self, platform: "Platform", job_name: str, tell: Tell) -> None:
+    Args:
+        closely: tell what a step prints, too, as it comes.
+    """
+
+    def __init__(self, platform: "Platform", job_name: str, tell: Tell, closely: bool) -> None:
         self._platform = platform
         self._job_name = job_name
         self._tell = tell
+        self._closely = closely
         self._offsets_bytes: dict[str, int] = {}
         self.steps: tuple[StepRef, ...] = ()
 
@@ -176,7 +204,7 @@ class StepFollower:
         self.steps = self._platform.runs.steps(self._job_name)
         for step in self.steps:
             changed = before.get(step.name) != step.status
-            if step.status == "Running" or changed:
+            if self._closely and (step.status == "Running" or changed):
                 self._tell_log(step)
             if changed:
                 self._tell(f"{step.display_name} is {step.status}")

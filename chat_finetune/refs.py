@@ -165,6 +165,13 @@ class MetricPoint(_Record):
     value: float
 
 
+class LastMetric(MetricPoint):
+    """The value that a run logged last, when (seconds since 1970), and whether the run still runs."""
+
+    logged_seconds: float
+    is_running: bool
+
+
 class EvaluationRef(_Record):
     """Loss on held-out assistant tokens (nats per token), before and after training.
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chat_finetune.errors import PermanentError, ServiceUnavailableError
-from chat_finetune.refs import MetricPoint
+from chat_finetune.refs import LastMetric, MetricPoint
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.store.tracking.rest_store import RestStore
 
 _SERVER_ERROR_STATUS = 500
@@ -49,7 +50,7 @@ class Tracking:
         points = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
         return tuple(MetricPoint(step=step, value=value) for step, value in sorted(points.items()))
 
-    def last(self, run_id: str, metric: str) -> MetricPoint | None:
+    def last(self, run_id: str, metric: str) -> LastMetric | None:
         """The value that a run logged last of a metric, or None where it has logged none: one request.
 
         Raises:
@@ -58,13 +59,11 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            logged = self._store().get_run(run_id).data._metric_objs
+            run = self._store().get_run(run_id)
         except MlflowException as error:
             subject = f"metrics of run {run_id}: {error.message}"
             raise ServiceUnavailableError(subject, "Nothing to do: it is asked again.") from error
-        return next(
-            (MetricPoint(step=one.step, value=one.value) for one in logged if one.key == metric), None
-        )
+        return next((_last(one, run.info.status) for one in run.data._metric_objs if one.key == metric), None)
 
     def latest(self, experiment: str, metric: str) -> dict[str, tuple[str, int]]:
         """Where the running jobs of an experiment are with a metric: one request for up to 1,000.
@@ -105,3 +104,12 @@ class Tracking:
         from mlflow.utils.rest_utils import MlflowHostCreds
 
         return RestStore(lambda: MlflowHostCreds(self._tracking_uri, token=self._token()))
+
+
+def _last(logged: "Metric", status: str) -> LastMetric:
+    return LastMetric(
+        step=logged.step,
+        value=logged.value,
+        logged_seconds=logged.timestamp / 1000,
+        is_running=status == "RUNNING",
+    )

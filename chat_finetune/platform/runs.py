@@ -28,17 +28,21 @@ class Runs:
     def __init__(self, http: httpx.Client, token: Callable[[], str]) -> None:
         self._http = http
         self._token = token
+        self._nodes: dict[str, str] = {}
 
     def steps(self, job_name: str) -> tuple[StepRef, ...]:
         """The steps of a fine-tuning job that have started.
 
         A pipeline job holds one node, the registry's component, and that holds the steps; until
         there are any, the node itself is the answer. A command job has none: it is its own step.
-        Two requests, however many steps.
+        At most two requests, however many steps, and one when there have been any before.
         """
-        nodes = self._children(job_name) or [self._get(f"/runs/{job_name}")]
-        steps = self._children(nodes[0]["runId"]) if len(nodes) == 1 else []
-        return tuple(_step(run) for run in steps or nodes)
+        nodes = [] if job_name in self._nodes else self._children(job_name)
+        if len(nodes) == 1:
+            self._nodes[job_name] = nodes[0]["runId"]
+        node = self._nodes.get(job_name)
+        steps = self._children(node) if node else nodes
+        return tuple(_step(run) for run in steps or nodes or [self._get(f"/runs/{node or job_name}")])
 
     def error(self, run_id: str) -> str | None:
         """Why a run failed, in the service's words."""

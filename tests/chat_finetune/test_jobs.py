@@ -16,12 +16,21 @@ from chat_finetune.errors import (
     SignInExpiredError,
 )
 from chat_finetune.jobs import start_or_attach, wait_until_ended
-from chat_finetune.refs import ComponentRef, JobRef, JobStatus, PipelineSpec, StepRef
+from chat_finetune.refs import (
+    ComponentRef,
+    JobRef,
+    JobStatus,
+    LastMetric,
+    PipelineSpec,
+    StepRef,
+    TrainingLength,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 JOB = JobRef(name="retrain-1", display_name="d", experiment_name="e", studio_url=None, adopted=False)
+EPOCHS = TrainingLength(epoch_count=3, max_steps=-1)
 GONE = ServiceUnavailableError("no answer", "wait")
 SPEC = PipelineSpec(
     name="retrain-1",
@@ -60,6 +69,8 @@ class ScriptedAzure:
     renewals: int = 0
     failing_cancels: int = 0
     failing_steps: int = 0
+    asked_for_steps: int = 0
+    positions: list[float] = field(default_factory=list)
     now_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -102,6 +113,18 @@ class ScriptedAzure:
     def renew(self) -> None:
         self.renewals += 1
 
+    @property
+    def tracking(self) -> "ScriptedAzure":
+        return self
+
+    def last(self, run_id: str, metric: str) -> LastMetric | None:
+        if not self.positions:
+            return None
+        self.now_seconds += 1.0
+        return LastMetric(
+            step=0, value=self.positions.pop(0), logged_seconds=self.now_seconds, is_running=True
+        )
+
     def sleep(self, seconds: float) -> None:
         self.now_seconds += 60.0
 
@@ -111,6 +134,7 @@ class ScriptedRuns:
     azure: ScriptedAzure
 
     def steps(self, job_name: str) -> tuple[StepRef, ...]:
+        self.azure.asked_for_steps += 1
         if self.azure.failing_steps:
             self.azure.failing_steps -= 1
             raise GONE
@@ -123,14 +147,15 @@ class ScriptedRuns:
         return self.azure.logs.get(run_id, b"")[offset_bytes:]
 
 
-def wait(azure: ScriptedAzure, config: JobConfig | None = None) -> list[str]:
+def wait(azure: ScriptedAzure, config: JobConfig | None = None, job: JobRef = JOB) -> list[str]:
     told: list[str] = []
     wait_until_ended(
         azure,  # type: ignore[arg-type]
-        JOB,
+        job,
         config or JobConfig(),
         told.append,
         clock=lambda: azure.now_seconds,
+        wall_clock=lambda: azure.now_seconds,
         sleep=azure.sleep,
     )
     return told
@@ -144,7 +169,21 @@ def test_each_change_is_told_once():
 def test_a_log_is_told_line_by_line_and_never_twice():
     running = StepRef(name="s1", display_name="finetune", status="Running", seconds=None)
     azure = ScriptedAzure(["Running", "Running", "Completed"], (running,), {"s1": b"one\ntwo\nhalf a li"})
-    assert [line for line in wait(azure) if ": " in line] == ["finetune: one", "finetune: two"]
+    told = wait(azure, JobConfig(max_poll_interval_seconds=10))
+    assert [line for line in told if ": " in line] == ["finetune: one", "finetune: two"]
+
+
+def test_a_job_that_is_looked_at_from_afar_is_one_request_a_look_while_its_training_moves():
+    running = StepRef(name="s1", display_name="finetune", status="Running", seconds=None)
+    azure = ScriptedAzure(["Running", "Completed"], (running,), {"s1": b"one\n"})
+    azure.positions = [0.6, 1.2, 1.8, 2.4, 3.0]
+    assert wait(azure, job=JOB.model_copy(update={"length": EPOCHS})) == [
+        "retrain-1 is Running",
+        "finetune is Running",
+        "retrain-1 is Completed",
+    ]
+    assert azure.asked_for_steps == 2
+    assert azure.positions == []
 
 
 def test_a_failure_names_the_step_and_shows_the_end_of_its_log():

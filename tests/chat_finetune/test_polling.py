@@ -3,7 +3,7 @@
 import pytest
 
 from chat_finetune.config import JobConfig
-from chat_finetune.polling import PHASES, Phase, Watch, limit_seconds, phase_of
+from chat_finetune.polling import PHASES, Outlook, Phase, Watch, limit_seconds, phase_of
 
 # The REST enum of jobs (Microsoft.MachineLearningServices, JobStatus).
 ALL_STATUSES = {
@@ -60,19 +60,43 @@ def test_a_job_that_stalls_and_comes_back_starts_its_phase_anew():
     assert watch.phase_started_seconds == 30.0
 
 
-def test_the_end_is_seen_within_a_twentieth_of_the_run_time_or_the_limit():
-    watch = Watch(JobConfig(max_poll_interval_seconds=60), started_seconds=0.0)
-    for passed in (0.0, 10.0, 100.0, 1_000.0, 10_000.0):
-        assert watch.next_interval_seconds(passed) <= max(1.0, min(0.05 * passed, 60.0))
+def running(config: JobConfig | None = None) -> Watch:
+    """A job that has run from the first second on."""
+    watch = Watch(config or JobConfig(), started_seconds=0.0)
+    watch.see("Running", 0.0)
+    return watch
 
 
-def test_a_two_hour_job_takes_few_looks():
-    watch = Watch(JobConfig(), started_seconds=0.0)
-    now, looks = 0.0, 0
-    while now < 7_200:
+def test_the_end_that_nobody_foretells_is_seen_within_a_twentieth_of_the_run_time():
+    for passed in (10.0, 100.0, 1_000.0, 10_000.0):
+        assert running().next_interval_seconds(passed) <= max(1.0, 0.05 * passed)
+
+
+def test_the_first_looks_are_prompt_and_a_queue_is_looked_at_every_two_minutes():
+    watch, now, looks = Watch(JobConfig(), started_seconds=0.0), 0.0, []
+    while now < 400:
         now += watch.next_interval_seconds(now)
+        looks.append(now)
+    assert looks == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 247.5, 367.5, 487.5]
+
+
+def test_an_end_that_is_foretold_is_approached_in_few_looks():
+    watch, now, looks = running(), 600.0, 0
+    while now < 7_200:
+        now += watch.next_interval_seconds(now, Outlook(7_200 - now))
         looks += 1
-    assert looks < 250
+    assert looks < 12
+    assert now - 7_200 < 200
+
+
+def test_no_pause_is_longer_than_the_configuration_allows_or_the_phase_has_time():
+    assert running(JobConfig(max_poll_interval_seconds=10)).next_interval_seconds(5_000.0) == 10.0
+    assert running(JobConfig(running_timeout_seconds=5_010)).next_interval_seconds(5_000.0) < 11.0
+
+
+def test_while_nothing_answers_it_is_asked_again_soon():
+    assert running().next_interval_seconds(5_000.0, Outlook(9_000.0), silent_seconds=4.0) == 4.0
+    assert running().next_interval_seconds(5_000.0, Outlook(9_000.0), silent_seconds=500.0) == 60.0
 
 
 def test_silence_is_told_from_a_long_phase():
