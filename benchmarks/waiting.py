@@ -29,7 +29,7 @@ _REQUESTS_PER_STREAM_POLL = 2
 _STREAM_LEAST_SECONDS, _STREAM_MOST_SECONDS = 2, 60
 _DELAY_PERCENT, _DELAY_SECONDS, _REQUEST_SHARE = 5.0, 5.0, 0.1
 _EPOCHS = TrainingLength(epoch_count=3, max_steps=-1)
-_WATCHED_SECONDS, _QUEUE_SECONDS = 10.0, 604_800
+_NIGHTLY_SECONDS, _WATCHED_SECONDS, _QUEUE_SECONDS = 1_800.0, 60.0, 604_800
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ def _watched(job: Job, config: JobConfig | None = None) -> Azure:
         wait_until_ended(
             platform,
             ref,
-            config or JobConfig(queued_timeout_seconds=_QUEUE_SECONDS),
+            config
+            or JobConfig(queued_timeout_seconds=_QUEUE_SECONDS, max_poll_interval_seconds=_NIGHTLY_SECONDS),
             lambda _: None,
             clock=lambda: azure.now,
             wall_clock=lambda: azure.now,
@@ -233,7 +234,7 @@ def _requests(jobs: Sequence[Job]) -> str:
             for what, found in (
                 ("it says where it is", ours),
                 ("it does not", silent),
-                (f"`job.max_poll_interval_seconds` {_WATCHED_SECONDS:g}", watched),
+                (f"watched: `job.max_poll_interval_seconds` {_WATCHED_SECONDS:g}", watched),
             )
         ),
         ("`jobs.stream`", polls, polls * _REQUESTS_PER_STREAM_POLL, f"at most {_STREAM_MOST_SECONDS}"),

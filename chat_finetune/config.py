@@ -137,11 +137,11 @@ class JobConfig(Group):
         2, ge=0, le=10, description="Times that a job which was preempted, or died, is submitted again."
     )
     max_poll_interval_seconds: float = Field(
-        1_800.0,
+        60.0,
         ge=0.1,
         le=3_600,
-        description="Longest pause between two looks at the job, in seconds; at 60 or less, "
-        "what its steps print is told as it comes.",
+        description="Longest pause between two looks at the job, in seconds; above 60, "
+        "what its steps print is not told.",
     )
 
 

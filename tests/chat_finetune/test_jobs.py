@@ -1,6 +1,7 @@
 """Start or attach, and wait: over scripted answers and a clock that the test moves."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,9 @@ from chat_finetune.refs import (
     StepRef,
     TrainingLength,
 )
+
+# As in prefect.yaml's nightly.
+nightly = partial(JobConfig, max_poll_interval_seconds=1_800)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +156,7 @@ def wait(azure: ScriptedAzure, config: JobConfig | None = None, job: JobRef = JO
     wait_until_ended(
         azure,  # type: ignore[arg-type]
         job,
-        config or JobConfig(),
+        config or nightly(),
         told.append,
         clock=lambda: azure.now_seconds,
         wall_clock=lambda: azure.now_seconds,
@@ -169,7 +173,7 @@ def test_each_change_is_told_once():
 def test_a_log_is_told_line_by_line_and_never_twice():
     running = StepRef(name="s1", display_name="finetune", status="Running", seconds=None)
     azure = ScriptedAzure(["Running", "Running", "Completed"], (running,), {"s1": b"one\ntwo\nhalf a li"})
-    told = wait(azure, JobConfig(max_poll_interval_seconds=10))
+    told = wait(azure, nightly(max_poll_interval_seconds=10))
     assert [line for line in told if ": " in line] == ["finetune: one", "finetune: two"]
 
 
@@ -211,7 +215,7 @@ def test_a_stalled_job_may_come_back(stalled: str):
 def test_a_phase_that_takes_too_long_cancels_the_job():
     azure = ScriptedAzure(["Queued"] * 10)
     with pytest.raises(DeadlineError, match="stayed Queued too long"):
-        wait(azure, JobConfig(queued_timeout_seconds=180))
+        wait(azure, nightly(queued_timeout_seconds=180))
     assert azure.cancelled == ["retrain-1"]
 
 
@@ -242,20 +246,20 @@ def test_a_job_has_ended_only_when_its_steps_are_known():
 def test_steps_that_nobody_tells_are_not_waited_for_without_end():
     azure = ScriptedAzure(["Completed"] * 100, failing_steps=100)
     with pytest.raises(ServiceUnavailableError):
-        wait(azure, JobConfig(stalled_timeout_seconds=600))
+        wait(azure, nightly(stalled_timeout_seconds=600))
 
 
 def test_a_cancellation_that_got_no_answer_is_asked_for_again():
     azure = ScriptedAzure(["Queued"] * 10, failing_cancels=2)
     with pytest.raises(DeadlineError, match="stayed Queued too long"):
-        wait(azure, JobConfig(queued_timeout_seconds=180))
+        wait(azure, nightly(queued_timeout_seconds=180))
     assert azure.cancelled == ["retrain-1"] * 3
 
 
 def test_a_service_that_stays_silent_is_given_up_and_the_job_left_alone():
     azure = ScriptedAzure(["Running", *[GONE] * 100])
     with pytest.raises(ServiceUnavailableError):
-        wait(azure, JobConfig(stalled_timeout_seconds=600))
+        wait(azure, nightly(stalled_timeout_seconds=600))
     assert azure.cancelled == []
 
 

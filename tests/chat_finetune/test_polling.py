@@ -1,9 +1,14 @@
 """Waiting for a job: what a status means, when to look again, when it is too long."""
 
+from functools import partial
+
 import pytest
 
 from chat_finetune.config import JobConfig
 from chat_finetune.polling import PHASES, Outlook, Phase, Watch, limit_seconds, phase_of
+
+# As in prefect.yaml's nightly.
+nightly = partial(JobConfig, max_poll_interval_seconds=1_800)
 
 # The REST enum of jobs (Microsoft.MachineLearningServices, JobStatus).
 ALL_STATUSES = {
@@ -29,7 +34,7 @@ def test_a_status_that_nobody_has_heard_of_is_waited_for():
 
 
 def test_every_phase_that_can_last_has_a_limit():
-    config = JobConfig()
+    config = nightly()
     for phase in Phase:
         assert (limit_seconds(phase, config) == float("inf")) == phase.ended
 
@@ -39,7 +44,7 @@ def test_every_phase_that_can_last_has_a_limit():
     [("Queued", 7_200), ("Preparing", 3_600), ("Running", 86_400), ("Finalizing", 3_600), ("Paused", 1_800)],
 )
 def test_a_phase_is_overdue_only_after_its_own_limit(status: str, limit: int):
-    watch = Watch(JobConfig(), started_seconds=0.0)
+    watch = Watch(nightly(), started_seconds=0.0)
     watch.see(status, 1_000.0)
     started = watch.phase_started_seconds
     assert watch.overdue_seconds(started + limit) == 0
@@ -47,14 +52,14 @@ def test_a_phase_is_overdue_only_after_its_own_limit(status: str, limit: int):
 
 
 def test_time_in_one_phase_does_not_count_for_the_next():
-    watch = Watch(JobConfig(queued_timeout_seconds=100, running_timeout_seconds=100), started_seconds=0.0)
+    watch = Watch(nightly(queued_timeout_seconds=100, running_timeout_seconds=100), started_seconds=0.0)
     assert not watch.see("Queued", 90.0)
     assert watch.see("Running", 95.0)
     assert watch.overdue_seconds(190.0) == -5
 
 
 def test_a_job_that_stalls_and_comes_back_starts_its_phase_anew():
-    watch = Watch(JobConfig(), started_seconds=0.0)
+    watch = Watch(nightly(), started_seconds=0.0)
     for status, now in (("Running", 10.0), ("NotResponding", 20.0), ("Running", 30.0)):
         assert watch.see(status, now)
     assert watch.phase_started_seconds == 30.0
@@ -62,7 +67,7 @@ def test_a_job_that_stalls_and_comes_back_starts_its_phase_anew():
 
 def running(config: JobConfig | None = None) -> Watch:
     """A job that has run from the first second on."""
-    watch = Watch(config or JobConfig(), started_seconds=0.0)
+    watch = Watch(config or nightly(), started_seconds=0.0)
     watch.see("Running", 0.0)
     return watch
 
@@ -73,7 +78,7 @@ def test_the_end_that_nobody_foretells_is_seen_within_a_twentieth_of_the_run_tim
 
 
 def test_the_first_looks_are_prompt_and_a_queue_is_looked_at_every_two_minutes():
-    watch, now, looks = Watch(JobConfig(), started_seconds=0.0), 0.0, []
+    watch, now, looks = Watch(nightly(), started_seconds=0.0), 0.0, []
     while now < 400:
         now += watch.next_interval_seconds(now)
         looks.append(now)
@@ -90,8 +95,8 @@ def test_an_end_that_is_foretold_is_approached_in_few_looks():
 
 
 def test_no_pause_is_longer_than_the_configuration_allows_or_the_phase_has_time():
-    assert running(JobConfig(max_poll_interval_seconds=10)).next_interval_seconds(5_000.0) == 10.0
-    assert running(JobConfig(running_timeout_seconds=5_010)).next_interval_seconds(5_000.0) < 11.0
+    assert running(nightly(max_poll_interval_seconds=10)).next_interval_seconds(5_000.0) == 10.0
+    assert running(nightly(running_timeout_seconds=5_010)).next_interval_seconds(5_000.0) < 11.0
 
 
 def test_while_nothing_answers_it_is_asked_again_soon():
@@ -100,7 +105,7 @@ def test_while_nothing_answers_it_is_asked_again_soon():
 
 
 def test_silence_is_told_from_a_long_phase():
-    watch = Watch(JobConfig(), started_seconds=0.0)
+    watch = Watch(nightly(), started_seconds=0.0)
     watch.see("Running", 100.0)
     watch.see("Running", 200.0)
     assert watch.unanswered_seconds(260.0) == 60.0

@@ -127,7 +127,8 @@ def test_a_config_is_laid_over_the_retrain_deployments_alone(tmp_path: Path) -> 
 def test_differences_are_named() -> None:
     nightly, manual = list(declared(load_document()))[:2]
     assert nightly.differences(nightly) == ()
-    assert nightly.differences(manual) == ("name", "schedules", "concurrency limit", "collision strategy")
+    different = ("name", "parameters", "schedules", "concurrency limit", "collision strategy")
+    assert nightly.differences(manual) == different
 
 
 # --- The form
