@@ -15,7 +15,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server chat test check docs chaos bench bench-sweep clean
+.PHONY: help setup demo server chat test check docs screenshots chaos bench bench-sweep clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ check: setup ## Lint, formatting, types, import rules
 docs: setup ## Write docs/reference again from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m azureml_local.reference
+
+screenshots: setup ## Take docs/images/ui-*.png from real runs in Chromium (ten minutes)
+	@$(BIN)/azureml-local run --quota 1000 -- $(BIN)/python -m docs.screenshots
 
 chaos: setup ## Break every call of the flow, one a run, then kill 200 times (half an hour); writes docs/reference/chaos.md
 	@$(BIN)/python -m chaos.matrix $(ARGS)

@@ -20,7 +20,8 @@ def find(browser: "Chrome", xpath: str, timeout_seconds: float = _PAGE_SECONDS) 
         return next((element for element in reversed(elements) if element.is_displayed()), None)
 
     waiting = WebDriverWait(browser, timeout_seconds, ignored_exceptions=[StaleElementReferenceException])
-    element: WebElement = waiting.until(shown, f"not on {browser.current_url}: {xpath}")
+    element = waiting.until(shown, f"not on {browser.current_url}: {xpath}")
+    assert element is not None
     return element
 
 
@@ -64,6 +65,7 @@ def submit(browser: "Chrome", run_name: str) -> None:
         if browser.current_url != form:
             browser.refresh()  # the list to which the form leads looks for new runs every 30 s
             click(browser, run_name)
+            waiting.until(lambda seen: "/runs/flow-run/" in seen.current_url)
             return
         click(browser, "Start")  # the message stays while the mouse is on it
         waiting.until_not(lambda seen: seen.find_elements("xpath", refused))
@@ -83,5 +85,5 @@ def read_report(browser: "Chrome") -> str:
     click(browser, "report")
     find(browser, "//h2[normalize-space()='From dataset to endpoint']")
     picture = find(browser, "//img[@alt='loss over the steps']")
-    assert int(picture.get_property("naturalWidth")) > 0
+    assert int(str(picture.get_property("naturalWidth"))) > 0
     return str(browser.find_element("tag name", "body").text)
