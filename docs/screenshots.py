@@ -28,14 +28,13 @@ _IMAGES = Path(__file__).parent / "images"
 _RUN_SECONDS, _PAGE_SECONDS = 1_200, 60
 _SWEEP = {
     "base": {
-        "data": {"source": "data/ultrachat_sample", "rows": 24},
-        "trainer": {"num_train_epochs": 1},
+        "data": {"source": "data/ultrachat_sample", "percent": 100},
+        "trainer": {"precedence": "config", "max_steps": 20, "learning_rate": 2e-3, "logging_steps": 5},
         "job": {"max_poll_interval_seconds": 2},
         "endpoint": {"deploy": False},
     },
     "models": ["SmolLM2-135M-Instruct", "Phi-4"],
     "vm_sizes": ["Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4"],
-    "search": {"kind": "grid", "parameters": {}},
 }
 
 
@@ -80,11 +79,12 @@ def run_by_hand(browser: "Chrome", ui: str) -> None:
     take(browser, "report")
 
 
-def sweep(browser: "Chrome", ui: str) -> None:
-    """The leaderboard of a sweep."""
+def sweep(browser: "Chrome", ui: str, folder: Path) -> None:
+    """The leaderboard of a sweep, which writes its files into the folder."""
+    config = {**_SWEEP, "output_folder": str(folder)}
     with use_api(f"{ui}/api"), get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("sweep/sweep").id
-        run = client.create_flow_run_from_deployment(deployment, parameters={"config": _SWEEP}, name="2-by-2")
+        run = client.create_flow_run_from_deployment(deployment, parameters={"config": config}, name="2-by-2")
     show_ended(browser, ui, str(run.id))
     prefect_ui.click(browser, "Artifacts")
     prefect_ui.click(browser, "leaderboard")
@@ -123,4 +123,4 @@ if __name__ == "__main__":
         open_browser(Path(folder) / "chromium") as browser,
     ):
         run_by_hand(browser, ui)
-        sweep(browser, ui)
+        sweep(browser, ui, Path(folder) / "sweeps")
