@@ -57,19 +57,19 @@ def submit(browser: "Chrome", run_name: str) -> None:
     """
     from selenium.webdriver.support.ui import WebDriverWait
 
-    waiting, form = WebDriverWait(browser, _PAGE_SECONDS), browser.current_url
-    refused = "//*[normalize-space()='Oops. Something went wrong.']"
+    form, refused = browser.current_url, "//*[normalize-space()='Oops. Something went wrong.']"
     for _ in range(_SUBMISSION_COUNT):
+        before = set(browser.find_elements("xpath", refused))  # these stay for a while
         click(browser, "Submit")
-        waiting.until(lambda seen: seen.current_url != form or seen.find_elements("xpath", refused))
+        WebDriverWait(browser, _PAGE_SECONDS).until(
+            lambda seen: seen.current_url != form or set(seen.find_elements("xpath", refused)) - before  # noqa: B023
+        )
         if browser.current_url != form:
             browser.refresh()  # the list to which the form leads looks for new runs every 30 s
             click(browser, run_name)
-            waiting.until(lambda seen: "/runs/flow-run/" in seen.current_url)
+            WebDriverWait(browser, _PAGE_SECONDS).until(lambda seen: "/runs/flow-run/" in seen.current_url)
             return
-        click(browser, "Start")  # the message stays while the mouse is on it
-        waiting.until_not(lambda seen: seen.find_elements("xpath", refused))
-    raise AssertionError(f"{refused} {_SUBMISSION_COUNT} times")
+    raise AssertionError(f"refused {_SUBMISSION_COUNT} times: {refused}")
 
 
 def wait_until_completed(browser: "Chrome", timeout_seconds: float) -> None:
