@@ -1,7 +1,7 @@
 """Prefect's UI in pictures, from real runs: `make screenshots` writes docs/images/ui-*.png.
 
 Inside `azureml-local run`: starts `chat-finetune server` with the demo's settings, fills the form, and takes
-pictures of the run on its way, its report, and the leaderboard of a sweep of 2 models × 2 VM sizes.
+pictures of the run on its way and of its report.
 """
 
 import re
@@ -15,9 +15,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import httpx
-from prefect.client.orchestration import get_client
 
-from commands.server import use_api
 from tests import prefect_ui
 from tests.browser import open_browser
 
@@ -26,16 +24,6 @@ if TYPE_CHECKING:
 
 _IMAGES = Path(__file__).parent / "images"
 _RUN_SECONDS, _PAGE_SECONDS = 1_200, 60
-_SWEEP = {
-    "base": {
-        "data": {"source": "data/ultrachat_sample", "percent": 100},
-        "trainer": {"precedence": "config", "max_steps": 20, "learning_rate": 2e-3, "logging_steps": 5},
-        "job": {"max_poll_interval_seconds": 2},
-        "endpoint": {"deploy": False},
-    },
-    "models": ["SmolLM2-135M-Instruct", "Phi-4"],
-    "vm_sizes": ["Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4"],
-}
 
 
 @contextmanager
@@ -79,19 +67,6 @@ def run_by_hand(browser: "Chrome", ui: str) -> None:
     take(browser, "report")
 
 
-def sweep(browser: "Chrome", ui: str, folder: Path) -> None:
-    """The leaderboard of a sweep, which writes its files into the folder."""
-    config = {**_SWEEP, "output_folder": str(folder)}
-    with use_api(f"{ui}/api"), get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("sweep/sweep").id
-        run = client.create_flow_run_from_deployment(deployment, parameters={"config": config}, name="2-by-2")
-    show_ended(browser, ui, str(run.id))
-    prefect_ui.click(browser, "Artifacts")
-    prefect_ui.click(browser, "leaderboard")
-    prefect_ui.find(browser, "//img[@alt='cost against loss']")
-    take(browser, "leaderboard")
-
-
 def show_ended(browser: "Chrome", ui: str, run: str) -> None:
     """Wait for the run with nothing on the screen, and go to its page."""
     browser.get("about:blank")
@@ -123,4 +98,3 @@ if __name__ == "__main__":
         open_browser(Path(folder) / "chromium") as browser,
     ):
         run_by_hand(browser, ui)
-        sweep(browser, ui, Path(folder) / "sweeps")
