@@ -30,10 +30,11 @@ def write_splits(files: SplitFiles, config: DataConfig, folder: Path) -> tuple[S
         chunks = {split: read_rows(split, paths, wanted, Path(scratch)) for split, paths in files.items()}
         if config.slice:
             [rows], whole = chunks.values(), Path(scratch) / "slice.jsonl"
-            measured, _ = write_lines(rows, whole)
+            [(measured, _)] = write_lines({whole: rows}).values()
             written = held_out.hold_out(measured, whole, folder, config)
         else:
-            written = {split: write_lines(rows, _path(folder, split)) for split, rows in chunks.items()}
+            lines = write_lines({_path(folder, split): rows for split, rows in chunks.items()})
+            written = dict(zip(chunks, lines.values(), strict=True))
     judged = _judge_all({split: measured for split, (measured, _) in written.items()}, config)
     if config.on_bad_rows == "fail":
         _refuse_bad_rows(judged)

@@ -96,10 +96,11 @@ from pathlib import Path
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset import prepare, prepare_dataset
 write = prepare.write_lines
-def write_two_and_die(chunks, path):
-    if path.stem == "test_gen":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write(chunks, path)
+def write_two_and_die(chunks):
+    last, _ = chunks.popitem()
+    assert last.stem == "test_gen"
+    write(chunks)
+    os.kill(os.getpid(), signal.SIGKILL)
 prepare.write_lines = write_two_and_die
 prepare_dataset(DataConfig(source={str(source)!r}, percent=100), Path({str(tmp_path / "cache")!r}))
 """

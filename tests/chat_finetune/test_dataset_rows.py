@@ -52,6 +52,16 @@ def test_parquet_and_jsonl_of_the_same_rows_give_the_same_content(tmp_path: Path
     assert from_parquet.rows == 6
 
 
+def test_rows_of_many_row_groups_are_written_in_the_order_of_the_source(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "source", sound_splits())
+    (source / "train_sft.jsonl").unlink()
+    rows = [chat(f"What is {number}?", f"A number, {number}.") for number in range(3_100)]
+    pl.DataFrame(rows).write_parquet(source / "train_sft.parquet", row_group_size=700)
+    report = prepare_dataset(config(source), tmp_path / "cache").splits["train_sft"]
+    assert [row["messages"] for row in read_jsonl(report.path)] == [row["messages"] for row in rows]
+    assert report.sha256 == hashlib.sha256(report.path.read_bytes()).hexdigest()
+
+
 def test_report_counts_rows_tokens_and_bytes(tmp_path: Path) -> None:
     report = prepare(tmp_path, sound_splits()).splits["train_sft"]
     assert (report.rows, report.dropped, report.problems) == (3, 0, ())

@@ -7,6 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from chat_finetune.dataset import prepare_dataset
+from tests.chat_finetune.dataset_samples import config
+
 SAMPLE = Path(__file__).parents[2] / "data" / "ultrachat_sample"
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 
@@ -32,6 +35,13 @@ def test_rows_have_the_shape_of_ultrachat() -> None:
         assert roles == ["user", "assistant"] * (len(roles) // 2)
         assert row["prompt"] == row["messages"][0]["content"]
         assert len(row["prompt_id"]) == 64
+
+
+def test_what_is_written_of_it_never_changes(tmp_path: Path) -> None:
+    """The hash tells jobs whether their data has changed: change it on purpose, with `checks.VERSION`."""
+    prepared = prepare_dataset(config(SAMPLE), tmp_path)
+    assert (prepared.rows, prepared.dropped) == (184, 0)
+    assert prepared.content_sha256 == "f435791c13740876bfa0b31c18117af7df21fb0bd01b925a92de117014ba44c3"
 
 
 def test_no_prompt_occurs_twice_in_or_between_splits() -> None:
