@@ -1,7 +1,7 @@
 """Prefect's UI in pictures, from real runs: `make screenshots` writes docs/images/ui-*.png.
 
 Inside `azureml-local run`: starts `chat-finetune server` with the demo's settings, fills the form, and takes
-pictures of the run on its way and of its report.
+pictures of the run on its way, its report, and the leaderboard of a sweep of 2 models × 2 VM sizes.
 """
 
 import re
@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
+from prefect.client.orchestration import get_client
 
+from commands.server import use_api
 from tests import prefect_ui
 from tests.browser import open_browser
 
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
 
 _IMAGES = Path(__file__).parent / "images"
 _RUN_SECONDS, _PAGE_SECONDS = 1_200, 60
+_SWEEP = {
+    "base": {
+        "data": {"source": "data/ultrachat_sample", "percent": 100},
+        "trainer": {"precedence": "config", "max_steps": 20, "learning_rate": 2e-3, "logging_steps": 5},
+        "job": {"max_poll_interval_seconds": 2},
+        "endpoint": {"deploy": False},
+    },
+    "models": ["SmolLM2-135M-Instruct", "Phi-4"],
+    "vm_sizes": ["Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4"],
+}
 
 
 @contextmanager
@@ -67,6 +79,19 @@ def run_by_hand(browser: "Chrome", ui: str) -> None:
     take(browser, "report")
 
 
+def sweep(browser: "Chrome", ui: str, folder: Path) -> None:
+    """The leaderboard of a sweep, which writes its files into the folder."""
+    config = {**_SWEEP, "output_folder": str(folder)}
+    with use_api(f"{ui}/api"), get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("sweep/sweep").id
+        run = client.create_flow_run_from_deployment(deployment, parameters={"config": config}, name="2-by-2")
+    show_ended(browser, ui, str(run.id))
+    [leaderboard] = artifacts(ui, str(run.id), "leaderboard")  # the run's page lists a task's artifacts late
+    browser.get(f"{ui}/artifacts/artifact/{leaderboard['id']}")
+    prefect_ui.find(browser, "//img[@alt='cost against loss']")
+    take(browser, "leaderboard")
+
+
 def show_ended(browser: "Chrome", ui: str, run: str) -> None:
     """Wait for the run with nothing on the screen, and go to its page."""
     browser.get("about:blank")
@@ -78,9 +103,13 @@ def show_ended(browser: "Chrome", ui: str, run: str) -> None:
 
 def progress(ui: str, run: str) -> float:
     """Where the run's bar stands, in percent; 0 before there is one."""
-    wanted = {"artifacts": {"key": {"any_": ["progress"]}, "flow_run_id": {"any_": [run]}}}
-    bars = httpx.post(f"{ui}/api/artifacts/filter", json=wanted).json()
-    return max((float(bar["data"]) for bar in bars), default=0.0)
+    return max((float(bar["data"]) for bar in artifacts(ui, run, "progress")), default=0.0)
+
+
+def artifacts(ui: str, run: str, key: str) -> list[dict[str, Any]]:
+    wanted = {"artifacts": {"key": {"any_": [key]}, "flow_run_id": {"any_": [run]}}}
+    found: list[dict[str, Any]] = httpx.post(f"{ui}/api/artifacts/filter", json=wanted).json()
+    return found
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
@@ -98,3 +127,4 @@ if __name__ == "__main__":
         open_browser(Path(folder) / "chromium") as browser,
     ):
         run_by_hand(browser, ui)
+        sweep(browser, ui, Path(folder) / "sweeps")
