@@ -60,7 +60,7 @@ def command_spec(
         tags={
             **tags_of(run),
             **price_tag(compute.price_per_hour and compute.price_per_hour * compute.node_count),
-            "data_sha256": dataset.content_sha256,
+            "data_hash": dataset.content_hash,
             "data_source": dataset.name,
         },
     )

@@ -26,7 +26,7 @@ _TAIL_LINE_COUNT = 20
 # Whoever looks at least so often wants to see what a step prints.
 _CLOSELY_SECONDS = 60.0
 # What a job was submitted with, and a run must still have that takes it for its own.
-_SAME = ("config_hash", "data_sha256")
+_SAME = ("config_hash", "data_hash")
 
 # Azure's words for a job that lost its node (azure-docs issue 66288: code UserError, and this in the message)
 # and for machines that it does not have at the moment (azure-docs, vm allocation failures).

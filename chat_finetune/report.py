@@ -33,7 +33,7 @@ def result_record(result: RetrainResult | UnchangedResult) -> dict[str, Any]:
             "revision": dataset.revision,
             "rows": dataset.rows,
             "dropped": dataset.dropped,
-            "hash": dataset.content_sha256,
+            "hash": dataset.content_hash,
             "splits": {name: split.rows for name, split in dataset.splits.items()},
         },
         "compute": result.compute.model_dump(),

@@ -57,7 +57,7 @@ def _facts(config: RetrainConfig, result: RetrainResult) -> Iterator[tuple[str, 
     dataset, compute = result.dataset, result.compute
     yield "Data", ", ".join(f"{split.rows:,} {name}" for name, split in dataset.splits.items())
     yield "Dropped", _dropped(result)
-    yield "Content", f"sha256 {dataset.content_sha256}"
+    yield "Content", f"blake3 {dataset.content_hash}"
     yield "Trainer", config.trainer.kind
     yield "Compute", f"{compute.cluster}: {compute.node_count} × {compute.vm_size}, {compute.gpu_count} GPU"
     yield "Cost", describe_cost(result.estimated_cost)
@@ -81,7 +81,7 @@ def _losses(
     yield f"{result.model.name}:{result.model.version}", _loss(evaluation.tuned_loss), rows
     if previous is not None:
         model, tags = previous
-        same = tags.get("data_sha256") == result.dataset.content_sha256
+        same = tags.get("data_hash") == result.dataset.content_hash
         yield (
             f"{model.name}:{model.version}, registered before",
             tags.get("eval_loss", "not told"),

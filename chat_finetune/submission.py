@@ -47,7 +47,7 @@ def pipeline_spec(
         tags={
             **tags_of(run),
             **price_tag(compute.price_per_hour and compute.price_per_hour * compute.node_count),
-            "data_sha256": dataset.content_sha256,
+            "data_hash": dataset.content_hash,
             "data_source": dataset.name,
         },
     )
@@ -84,7 +84,7 @@ def lineage_tags(
         "job": job.name,
         "data_source": dataset.name,
         "data_revision": dataset.revision,
-        "data_sha256": dataset.content_sha256,
+        "data_hash": dataset.content_hash,
         "base_model": model.id,
         **({} if loss is None else {"eval_loss": f"{loss:.4f}"}),
     }

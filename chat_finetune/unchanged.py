@@ -25,7 +25,7 @@ def fingerprint(config: RetrainConfig, source: TrainingSource) -> str:
     no_matter = {"run": type(config.run)(), "workspace": type(config.workspace)()}
     knobs = config_hash(config.model_copy(update=no_matter))
     component = source.component.id if source.component else ""
-    made_of = (source.dataset.content_sha256, source.model.id, component, knobs)
+    made_of = (source.dataset.content_hash, source.model.id, component, knobs)
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
 
 

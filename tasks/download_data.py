@@ -22,7 +22,7 @@ def download_data(config: DataConfig, cache_dir: Path) -> PreparedDataset:
     materialized(
         dataset_asset(dataset.name),
         revision=dataset.revision,
-        content_sha256=dataset.content_sha256,
+        content_hash=dataset.content_hash,
         rows=dataset.rows,
     )
     return dataset

@@ -4,6 +4,7 @@
     rows.py     parquet or JSONL files → chunks of rows, first n of them
     checks.py   which rows are unusable, and why
     held_out.py one split's rows as training and test rows, where data.slice asks for it
+    hashing.py  what a file holds, as one short text
     lines.py    chunks → JSON lines, measured on the way; some at a time, side by side
     prepare.py  read, write, judge
     cache.py    what was prepared before, and how a new entry becomes visible at once or not at all

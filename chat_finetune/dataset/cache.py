@@ -16,6 +16,7 @@ from typing import Any
 
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset.checks import VERSION
+from chat_finetune.dataset.hashing import hash_file, hash_text
 from chat_finetune.dataset.report import PreparedDataset, RowProblem, SplitReport
 
 MANIFEST = "manifest.json"
@@ -87,19 +88,18 @@ def _from_manifest(manifest: dict[str, Any], folder: Path) -> PreparedDataset:
         )
         for fields in manifest["splits"]
     }
-    content = "".join(f"{split} {report.sha256}\n" for split, report in splits.items())
+    content = "".join(f"{split} {report.content_hash}\n" for split, report in splits.items())
     return PreparedDataset(
         name=manifest["name"],
         revision=manifest["revision"],
         splits=splits,
-        content_sha256=hashlib.sha256(content.encode()).hexdigest(),
+        content_hash=hash_text(content),
         cached=False,
     )
 
 
 def _is_intact(split: SplitReport) -> bool:
     try:
-        with split.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == split.sha256
+        return hash_file(split.path) == split.content_hash
     except FileNotFoundError:
         return False

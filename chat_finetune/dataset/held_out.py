@@ -21,7 +21,7 @@ from chat_finetune.errors import DatasetError
 TRAIN, TEST, QUESTIONS = SPLITS
 _SLICE = re.compile(r"(?P<split>\w+)(\[:(?P<count>[\d.]+)(?P<percent>%?)\])?")
 Written = dict[str, tuple[pl.DataFrame, str]]
-"""Split → what was measured of each of its rows, and its file's SHA-256."""
+"""Split → what was measured of each of its rows, and its file's hash."""
 
 
 def needed_splits(config: DataConfig) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def write_splits(files: SplitFiles, config: DataConfig, folder: Path) -> tuple[S
         _refuse_bad_rows(judged)
     _refuse_empty_splits(judged)
     reports = [
-        _report(split, judged[split], _path(folder, split), sha256) for split, (_, sha256) in written.items()
+        _report(split, judged[split], _path(folder, split), held) for split, (_, held) in written.items()
     ]
     return (*reports, held_out.as_questions(reports[1])) if config.slice else tuple(reports)
 
@@ -86,7 +86,7 @@ def _refuse_empty_splits(judged: dict[str, pl.DataFrame]) -> None:
             )
 
 
-def _report(split: str, judged: pl.DataFrame, path: Path, sha256: str) -> SplitReport:
+def _report(split: str, judged: pl.DataFrame, path: Path, content_hash: str) -> SplitReport:
     is_sound = judged["reason"].is_null()
     dropped = judged.height - int(is_sound.sum())
     return SplitReport(
@@ -95,7 +95,7 @@ def _report(split: str, judged: pl.DataFrame, path: Path, sha256: str) -> SplitR
         dropped=dropped,
         estimated_tokens=int(judged.filter(is_sound)["chars"].sum()) // CHARS_PER_TOKEN,
         path=path,
-        sha256=keep_lines(path, is_sound) if dropped else sha256,
+        content_hash=keep_lines(path, is_sound) if dropped else content_hash,
         problems=checks.problems_of(split, judged, SHOWN_PROBLEM_COUNT),
         dropped_by_reason=checks.count_by_reason(judged),
     )

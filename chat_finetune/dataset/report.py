@@ -30,7 +30,7 @@ class SplitReport:
     dropped: int
     estimated_tokens: int
     path: Path
-    sha256: str
+    content_hash: str
     problems: tuple[RowProblem, ...]
     dropped_by_reason: dict[str, int]
 
@@ -42,7 +42,7 @@ class PreparedDataset:
     name: str
     revision: str
     splits: dict[str, SplitReport]
-    content_sha256: str
+    content_hash: str
     cached: bool
 
     @property

@@ -1,6 +1,5 @@
 """Where a dataset's files are: in a local folder, or in a hub repository at a commit."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from chat_finetune.config import DataConfig
+from chat_finetune.dataset.hashing import hash_file, hash_text
 from chat_finetune.dataset.held_out import needed_splits
 from chat_finetune.errors import (
     AccessError,
@@ -22,7 +22,7 @@ from chat_finetune.errors import (
 
 SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json"})
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_BLOCK_BYTES = 4 * 1024**2  # held once for each thread
+_BLOCK_BYTES = 16 * 1024**2  # what a thread hashes at a time
 SplitFiles = dict[str, tuple[Path, ...]]
 Name = TypeVar("Name", str, Path)
 
@@ -81,11 +81,11 @@ class LocalFolder:
             for start in range(0, max(1, path.stat().st_size), _BLOCK_BYTES)
         ]
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(lambda block: _block_sha256(*block[1:]), blocks)
-        digest = hashlib.sha256()
-        for (split, path, start), block_digest in zip(blocks, digests, strict=True):
-            digest.update(f"{split}/{path.name} {start} {block_digest}\n".encode())
-        return digest.hexdigest()
+            hashes = pool.map(lambda block: hash_file(block[1], block[2], _BLOCK_BYTES), blocks)
+        named = zip(blocks, hashes, strict=True)
+        return hash_text(
+            "".join(f"{split}/{path.name} {start} {held}\n" for (split, path, start), held in named)
+        )
 
     @property
     def identity(self) -> str:
@@ -161,12 +161,6 @@ def _files_by_split(folder: Path, wanted: tuple[str, ...]) -> SplitFiles:
                 "Point data.source at the folder of one dataset.",
             )
     return _needed({split: tuple(paths) for split, paths in found.items()}, wanted, where=str(folder))
-
-
-def _block_sha256(path: Path, start: int) -> str:
-    with path.open("rb") as file:
-        file.seek(start)
-        return hashlib.sha256(file.read(_BLOCK_BYTES)).hexdigest()
 
 
 def _split_of(path: Path, wanted: tuple[str, ...]) -> str:

@@ -154,7 +154,7 @@ class Desk:
         for part, split in (("train_path", "train_sft"), ("test_path", "test_sft")):
             file = self._dataset.splits[split]
             name = f"{self._dataset.name.rpartition('/')[2]}-{split}"
-            uris[part] = platform.data.publish(name, file.sha256[:16], file.path)
+            uris[part] = platform.data.publish(name, file.content_hash[:16], file.path)
         return uris
 
     def _spec(self, trial: Trial) -> PipelineSpec:

@@ -30,7 +30,7 @@ def test_second_call_writes_nothing_and_says_so(source: Path, tmp_path: Path) ->
     second = prepare_dataset(config(source), tmp_path / "cache")
     assert (first.cached, second.cached) == (False, True)
     assert second.splits == first.splits
-    assert second.content_sha256 == first.content_sha256
+    assert second.content_hash == first.content_hash
     assert snapshot(tmp_path / "cache") == before
     assert len(before) == 4
 
@@ -75,7 +75,7 @@ def test_damaged_entry_is_prepared_again(source: Path, tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:-20])
     again = prepare_dataset(config(source), tmp_path / "cache")
     assert not again.cached
-    assert again.content_sha256 == first.content_sha256
+    assert again.content_hash == first.content_hash
 
 
 def test_failure_half_way_leaves_no_entry(source: Path, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_splits_may_be_folders_of_shards(source: Path, tmp_path: Path) -> None:
     for path in list(source.iterdir()):
         (source / path.stem).mkdir()
         path.rename(source / path.stem / "0000.jsonl")
-    assert prepare_dataset(config(source), tmp_path / "other").content_sha256 == flat.content_sha256
+    assert prepare_dataset(config(source), tmp_path / "other").content_hash == flat.content_hash
 
 
 @pytest.mark.parametrize("missing", ["/no/such/folder", "./nowhere", "a/b/c", "one-word"])

@@ -46,10 +46,10 @@ def test_a_fifth_of_the_slice_is_held_out(tmp_path: Path, slice: str, trained: i
 
 def test_the_seed_alone_says_which_rows(tmp_path: Path) -> None:
     first, second = prepare(tmp_path / "a"), prepare(tmp_path / "b")
-    assert first.content_sha256 == second.content_sha256
+    assert first.content_hash == second.content_hash
     other = prepare(tmp_path / "a", split_seed=1)
     assert set(prompts(other, "test_sft")) != set(prompts(first, "test_sft"))
-    assert other.content_sha256 != first.content_sha256
+    assert other.content_hash != first.content_hash
     assert prepare(tmp_path / "a").cached
     assert prepare(tmp_path / "a", test_percent=50).splits["test_sft"].rows == 100
 

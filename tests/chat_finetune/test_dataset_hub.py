@@ -74,7 +74,7 @@ def test_second_night_fetches_nothing_and_new_data_is_fetched(hub: Hub, tmp_path
     hub.requests.clear()
     [second] = prepare(hub, tmp_path, {})
     assert second["cached"]
-    assert second["content_sha256"] == first["content_sha256"]
+    assert second["content_hash"] == first["content_hash"]
     assert [line for line in hub.requests if line.startswith("GET") and "/resolve/" in line] == []
     assert not second["datasets_imported"]
 

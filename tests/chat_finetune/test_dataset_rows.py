@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def test_parquet_and_jsonl_of_the_same_rows_give_the_same_content(tmp_path: Path
         frame[:1].write_parquet(folder / f"{split}-00000-of-00002.parquet")
         frame[1:].write_parquet(folder / f"{split}-00001-of-00002.parquet")
     from_parquet = prepare_dataset(config(folder.parent), tmp_path / "cache")
-    assert from_parquet.content_sha256 == expected.content_sha256
+    assert from_parquet.content_hash == expected.content_hash
     assert from_parquet.rows == 6
 
 
@@ -59,14 +60,14 @@ def test_rows_of_many_row_groups_are_written_in_the_order_of_the_source(tmp_path
     pl.DataFrame(rows).write_parquet(source / "train_sft.parquet", row_group_size=700)
     report = prepare_dataset(config(source), tmp_path / "cache").splits["train_sft"]
     assert [row["messages"] for row in read_jsonl(report.path)] == [row["messages"] for row in rows]
-    assert report.sha256 == hashlib.sha256(report.path.read_bytes()).hexdigest()
+    assert report.content_hash == blake3(report.path.read_bytes()).hexdigest()
 
 
 def test_report_counts_rows_tokens_and_bytes(tmp_path: Path) -> None:
     report = prepare(tmp_path, sound_splits()).splits["train_sft"]
     assert (report.rows, report.dropped, report.problems) == (3, 0, ())
     assert report.estimated_tokens == len("Is it wet?Yes.Is it dry?No.Is it warm?A bit.") // 4
-    assert report.sha256 == hashlib.sha256(report.path.read_bytes()).hexdigest()
+    assert report.content_hash == blake3(report.path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_what_is_written_of_it_never_changes(tmp_path: Path) -> None:
     """The hash tells jobs whether their data has changed: change it on purpose, with `checks.VERSION`."""
     prepared = prepare_dataset(config(SAMPLE), tmp_path)
     assert (prepared.rows, prepared.dropped) == (184, 0)
-    assert prepared.content_sha256 == "f435791c13740876bfa0b31c18117af7df21fb0bd01b925a92de117014ba44c3"
+    assert prepared.content_hash == "28dafd94909cdfa2db4051e41a0cab1d519f75ea4c556ba11cd70ad19fc0a90e"
 
 
 def test_no_prompt_occurs_twice_in_or_between_splits() -> None:

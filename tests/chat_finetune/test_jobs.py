@@ -50,12 +50,12 @@ SPEC = PipelineSpec(
     test_path="test.jsonl",
     checkpoint_folder="checkpoints",
     parameters={},
-    tags={"config_hash": "aaaa", "data_sha256": "dddd"},
+    tags={"config_hash": "aaaa", "data_hash": "dddd"},
 )
 
 
 def status(text: str, **tags: str) -> JobStatus:
-    tags = {"config_hash": "aaaa", "data_sha256": "dddd"} | tags
+    tags = {"config_hash": "aaaa", "data_hash": "dddd"} | tags
     return JobStatus(name="retrain-1", display_name="d", status=text, studio_url=None, tags=tags, outputs=())
 
 
@@ -294,7 +294,7 @@ def test_a_job_of_another_configuration_is_never_adopted():
 
 
 def test_a_job_of_data_that_has_changed_since_is_never_adopted():
-    azure = ScriptedAzure([], present=status("Running", data_sha256="eeee"))
-    with pytest.raises(ConflictError, match=r"data_sha256 eeee; this run has dddd"):
+    azure = ScriptedAzure([], present=status("Running", data_hash="eeee"))
+    with pytest.raises(ConflictError, match=r"data_hash eeee; this run has dddd"):
         start_or_attach(azure, SPEC)  # type: ignore[arg-type]
     assert azure.submitted == []

@@ -30,7 +30,7 @@ def spec(*inputs: str) -> PipelineSpec:
         test_path="test.jsonl",
         checkpoint_folder=checkpoint_folder(FIRST),
         parameters={"seed": 1},
-        tags={"config_hash": "aaaa", "data_sha256": "dddd", "flow_run_id": RUN},
+        tags={"config_hash": "aaaa", "data_hash": "dddd", "flow_run_id": RUN},
     )
 
 
@@ -65,7 +65,7 @@ class Azure:
             display_name="d",
             status=self.statuses[name],
             studio_url=None,
-            tags={"config_hash": "aaaa", "data_sha256": "dddd"},
+            tags={"config_hash": "aaaa", "data_hash": "dddd"},
             outputs=(),
         )
 

@@ -88,7 +88,7 @@ def test_the_page_says_what_happened_from_verdict_to_lineage(result: RetrainResu
     for expected in (
         "| Data | 1,200 train_sft |",
         "| Dropped | 2 × no assistant |",
-        "sha256 cafe",
+        "blake3 cafe",
         "0.500 h training = 1.50 USD, 0.250 h serving, price unknown",
         "| base model | 2.5000 | 20 |",
         "| base-ultrachat:2 | 2.0000 | 20 |",
@@ -105,9 +105,9 @@ def test_the_page_says_what_happened_from_verdict_to_lineage(result: RetrainResu
 
 def test_the_model_registered_before_stands_beside(result: RetrainResult) -> None:
     before = ModelRef(name="base-ultrachat", version="1", id="id")
-    same = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_sha256": "cafe"}), [])
+    same = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_hash": "cafe"}), [])
     assert "| base\\-ultrachat\\:1\\, registered before | 2\\.1 | the same |" in same
-    other = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_sha256": "beef"}), [])
+    other = run_report(RetrainConfig(), result, (before, {"eval_loss": "2.1", "data_hash": "beef"}), [])
     assert "| 2\\.1 | others\\: not comparable to the digit |" in other
 
 

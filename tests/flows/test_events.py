@@ -87,7 +87,7 @@ def test_dataset_model_and_endpoint_are_assets_made_of_one_another(result: "Retr
         f"{WORKSPACE}/onlineEndpoints/{endpoint_name(run)}": {model},
     }
     payloads = {one["resource"]["prefect.resource.id"]: one["payload"] for one in found}
-    assert payloads[dataset]["content_sha256"] == result.dataset.content_sha256
+    assert payloads[dataset]["content_hash"] == result.dataset.content_hash
     assert payloads[model]["version"] == result.model.version
 
 

@@ -97,7 +97,7 @@ def test_a_run_ends_with_a_model_that_answered_and_nothing_billed(
     assert found is not None
     _, tags = found
     assert tags["job"] == result.job.name == job_name(result.run.flow_run_id)
-    assert tags["data_sha256"] == result.dataset.content_sha256
+    assert tags["data_hash"] == result.dataset.content_hash
     assert tags["base_model"] == "azureml://registries/azureml/models/parrot/versions/1"
     assert tags["config_hash"] == result.run.config_hash
 
