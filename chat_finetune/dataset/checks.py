@@ -30,6 +30,8 @@ def measure(rows: pl.DataFrame) -> pl.DataFrame:
     letters = role.replace_strict(LETTERS, default="?", return_dtype=pl.String)
     # Polars copies a nested value to hash it whole: each text is hashed where it lies, then the hashes.
     message = pl.struct(content.hash(), role.hash()).hash()
+    # Told by the first bytes that polars keeps beside each text; the others have to be searched.
+    begins_visibly = (content >= "!") & (content <= "~")
     return rows.select(
         "row",
         "reason",
@@ -37,7 +39,7 @@ def measure(rows: pl.DataFrame) -> pl.DataFrame:
         roles=messages.eval(letters).list.join(""),
         stranger=messages.eval(role.filter(~role.is_in(list(LETTERS)))).list.first(),
         incomplete=messages.eval(role.is_null() | content.is_null()).list.any(),
-        blank=~messages.eval(content.str.contains(r"\S")).list.all(),
+        blank=~messages.eval(content.filter(~begins_visibly).str.contains(r"\S")).list.all(),
         chars=messages.eval(content.str.len_chars()).list.sum(),
         conversation=messages.eval(message).hash(),
         opening=messages.eval(content.filter(role == "user")).list.first().str.strip_chars().hash(),

@@ -84,15 +84,16 @@ def _parquet_chunks(split: str, files: tuple[Path, ...], config: DataConfig) -> 
     wanted = _wanted(split, sum(layout.num_rows for layout in layouts.values()), config)
     row = 1
     for path, layout in layouts.items():
-        columns = pl.read_parquet_schema(path)
+        scan = pl.scan_parquet(path, glob=False)  # one for all chunks: it reads the file's layout once
+        columns = scan.collect_schema()
         _require_messages(split, list(columns))
         _require_message_fields(split, columns["messages"])
-        start = 0
+        rows, start = _as_schema(scan, columns), 0
         for count in _merged(layout.row_group(number).num_rows for number in range(layout.num_row_groups)):
             taken = min(count, wanted + 1 - row)
             if taken == 0:
                 return
-            yield partial(_read_parquet, path, start, taken, row)
+            yield partial(_read_parquet, rows, start, taken, row)
             start, row = start + count, row + taken
 
 
@@ -108,16 +109,22 @@ def _merged(counts: Iterable[int]) -> Iterator[int]:
         yield total
 
 
-def _read_parquet(path: Path, start: int, count: int, row: int) -> pl.DataFrame:
-    scan = pl.scan_parquet(path, glob=False)
-    columns = scan.collect_schema()
-    given = [name for name in ("prompt", "prompt_id") if name in columns]
-    frame = scan.select(*given, "messages").slice(start, count).collect().with_row_index("row", row)
+def _as_schema(scan: pl.LazyFrame, columns: pl.Schema) -> pl.LazyFrame:
+    """The columns of SCHEMA but `row`, whatever the file has."""
+    messages = pl.col("messages")
     if columns["messages"] != MESSAGES:
         fields = pl.struct(_MESSAGE.field("content").cast(pl.String), _MESSAGE.field("role").cast(pl.String))
-        frame = frame.with_columns(messages=pl.col("messages").list.eval(fields))
-    missing = [_NOTHING.alias(name) for name in SCHEMA if name not in frame.columns]
-    return _fill_gaps(frame.with_columns(pl.col(given).cast(pl.String), *missing).select(SCHEMA.names()))
+        messages = messages.list.eval(fields)
+    prompt, prompt_id = (
+        pl.col(name).cast(pl.String) if name in columns else _NOTHING for name in ("prompt", "prompt_id")
+    )
+    return scan.select(
+        prompt=prompt, messages=messages, prompt_id=prompt_id, reason=_NOTHING, detail=_NOTHING
+    )
+
+
+def _read_parquet(rows: pl.LazyFrame, start: int, count: int, row: int) -> pl.DataFrame:
+    return _fill_gaps(rows.slice(start, count).collect().with_row_index("row", row))
 
 
 def _fill_gaps(frame: pl.DataFrame) -> pl.DataFrame:

@@ -83,6 +83,8 @@ def test_report_counts_rows_tokens_and_bytes(tmp_path: Path) -> None:
         ({"messages": [{"role": "user", "content": None}]}, "no list of {role, content} messages", "line 4"),
         ({"messages": []}, "no messages", "the list is empty"),
         (chat("Hm?", " \n"), "empty message", "a message has no text"),
+        (chat("Hm?", ""), "empty message", "a message has no text"),
+        (chat("Hm?", "\u00a0\u3000"), "empty message", "a message has no text"),
         (chat("Hm?", "Oh.", roles=("user", "robot")), "unknown role", "'robot'"),
         (chat("Hm?", "Oh.", roles=("assistant", "user")), "wrong role order", "assistant user; user and"),
         (chat("A", "B", roles=("user",)), "wrong role order", "user user; user and assistant must"),
@@ -101,6 +103,12 @@ def test_bad_row_is_dropped_and_reported(row: Any, reason: str, detail: str, tmp
     assert (problem.split, problem.row, problem.reason) == ("train_sft", 4, reason)
     assert detail in problem.detail
     assert len(read_jsonl(report.path)) == 3
+
+
+@pytest.mark.parametrize("answer", ["!", "~", "~~", "\n x", "é", "\u3000はい", "🙂"])
+def test_a_text_may_begin_with_anything(answer: str, tmp_path: Path) -> None:
+    report = prepare_with(tmp_path, "train_sft", chat("Hm?", answer)).splits["train_sft"]
+    assert (report.rows, report.dropped) == (4, 0)
 
 
 def test_flaws_inside_parquet_are_found_too(tmp_path: Path) -> None:
