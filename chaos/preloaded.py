@@ -5,10 +5,9 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import matplotlib.figure
-    import mlflow
 
     import chat_finetune.dataset.prepare
     import chat_finetune.platform
     import flows.retrain
 
-__all__ = ["chat_finetune", "flows", "matplotlib", "mlflow"]
+__all__ = ["chat_finetune", "flows", "matplotlib"]

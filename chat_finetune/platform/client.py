@@ -21,10 +21,10 @@ from chat_finetune.platform.registry import Registry
 from chat_finetune.platform.roles import Roles
 from chat_finetune.platform.runs import Runs
 from chat_finetune.platform.sign_in import Credential, credential_for
+from chat_finetune.platform.tracking import Tracking
 from chat_finetune.redaction import keep_secrets_out_of_logs
 from chat_finetune.refs import WorkspaceRef
 from chat_finetune.settings import Settings, load_settings
-from chat_finetune.tracking import Tracking
 
 _TOKEN_SCOPE = "https://management.azure.com/.default"  # noqa: S105 - a scope, not a secret
 
@@ -40,6 +40,10 @@ class Platform:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened; `renew` begins again."""
         self._opened.close()
 
     def renew(self) -> None:
@@ -140,22 +144,14 @@ class Platform:
         client = AuthorizationManagementClient(
             self._credential, self.settings.subscription_id, **self._timeouts
         )
-        http = httpx.Client(
-            base_url="https://management.azure.com", timeout=self.settings.request_timeout_seconds
-        )
-        return Roles(self._opened.enter_context(client), self._opened.enter_context(http), self._token)
+        http = self._http("https://management.azure.com")
+        return Roles(self._opened.enter_context(client), http, self._token)
 
     @cached_property
     def runs(self) -> Runs:
         """Run history: child steps, logs and error texts, which the SDK does not hand out."""
         host = urlsplit(self.workspace.mlflow_tracking_uri).netloc
-        http = self._opened.enter_context(
-            httpx.Client(
-                base_url=f"https://{host}/history/v1.0{self.settings.workspace_arm_id}",
-                timeout=self.settings.request_timeout_seconds,
-            )
-        )
-        return Runs(http, self._token)
+        return Runs(self._http(f"https://{host}/history/v1.0{self.settings.workspace_arm_id}"), self._token)
 
     @asynccontextmanager
     async def listing(self) -> AsyncIterator[Listing]:
@@ -169,8 +165,13 @@ class Platform:
 
     @cached_property
     def tracking(self) -> Tracking:
-        """MLflow, through the ordinary client: `https` in place of `azureml`, and a token."""
-        return Tracking(self.workspace.mlflow_tracking_uri.replace("azureml://", "https://", 1), self._token)
+        """MLflow's REST API, at `https` in place of `azureml`."""
+        uri = self.workspace.mlflow_tracking_uri.replace("azureml://", "https://", 1)
+        return Tracking(self._http(f"{uri}/api/2.0/mlflow"), self._token)
+
+    def _http(self, base_url: str) -> httpx.Client:
+        client = httpx.Client(base_url=base_url, timeout=self.settings.request_timeout_seconds)
+        return self._opened.enter_context(client)
 
     def _token(self) -> str:
         with azure_errors("sign in"):

@@ -122,10 +122,11 @@ def _runs(tmp_path: Path, flow: str) -> "Runs":
 
 
 @pytest.fixture
-def platform(azure: None) -> "Platform":
+def platform(azure: None) -> Iterator["Platform"]:
     from chat_finetune.platform import connect
 
-    return connect()
+    with connect() as platform:
+        yield platform
 
 
 @pytest.fixture
