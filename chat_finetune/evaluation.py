@@ -1,10 +1,11 @@
 """Was it worth it? The loss before and after, its curve, and the verdict."""
 
-from io import BytesIO
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from chat_finetune.config import ReviewConfig
 from chat_finetune.errors import NotBetterError
+from chat_finetune.pictures import new_figure, png
 from chat_finetune.refs import EvaluationRef, FinishedJobRef
 
 if TYPE_CHECKING:
@@ -57,13 +58,10 @@ def judge(evaluation: EvaluationRef, config: ReviewConfig) -> None:
         )
 
 
+@lru_cache(maxsize=1)  # the artifact and the report show the same one
 def draw_loss_curve(evaluation: EvaluationRef) -> bytes:
     """The loss over the steps as a PNG; without any metric, an empty frame that says so."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     axes = figure.add_subplot()
     axes.set(xlabel="step", ylabel="loss (nats per token)", title="Loss while training")
     for points, label, style in (
@@ -77,6 +75,4 @@ def draw_loss_curve(evaluation: EvaluationRef) -> bytes:
     else:
         axes.text(0.5, 0.5, "no metrics were logged", ha="center", transform=axes.transAxes)
     axes.grid(alpha=0.3)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    return picture.getvalue()
+    return png(figure)

@@ -6,7 +6,10 @@ Every verb is short and may be repeated. Clients are made per call of `connect`,
 
 import logging
 
-from chat_finetune.platform.client import Platform, connect
+from chat_finetune.importing import imported_for_good
+
+with imported_for_good():
+    from chat_finetune.platform.client import Platform, connect
 
 __all__ = ["Platform", "connect"]
 

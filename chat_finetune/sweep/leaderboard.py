@@ -3,10 +3,10 @@
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 
 from chat_finetune.markdown import picture, table, text
+from chat_finetune.pictures import new_figure, png
 from chat_finetune.sweep.refs import TrialResult, TrialStatus
 
 Cell = str | int | float | None
@@ -102,11 +102,7 @@ def write_files(table: Sequence[Mapping[str, Cell]], picture: bytes, folder: Pat
 
 def draw(results: Sequence[TrialResult]) -> bytes:
     """Cost against loss as a PNG with the Pareto front; without any, a frame that says so."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     axes = figure.add_subplot()
     axes.set(xlabel="cost (USD, retail)", ylabel="held-out loss (nats per token)", title="What a loss costs")
     for status, marker in ((TrialStatus.COMPLETED, "o"), (TrialStatus.STOPPED, "x")):
@@ -124,9 +120,7 @@ def draw(results: Sequence[TrialResult]) -> bytes:
     else:
         axes.text(0.5, 0.5, "no trial has both a cost and a loss", ha="center", transform=axes.transAxes)
     axes.grid(alpha=0.3)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=90)
-    return picture.getvalue()
+    return png(figure)
 
 
 def _short(cell: Cell) -> str:
