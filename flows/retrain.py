@@ -30,7 +30,7 @@ from chat_finetune.unchanged import fingerprint
 from flows._promote import promote
 from tasks._events import tell_of_clean_up
 from tasks._run import this_run
-from tasks._workspace import connect_for
+from tasks._workspace import connect_for, connections_kept
 from tasks.check_budget import check_budget
 from tasks.clean_up import clean_up
 from tasks.create_endpoint import create_endpoint
@@ -61,6 +61,7 @@ def _clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     description="Fine-tune a chat model, and put it behind an endpoint if it is better.",
     on_cancellation=[_clean_up_cancelled],
 )
+@connections_kept()
 def retrain(config: RetrainConfig) -> RetrainResult | UnchangedResult:
     """Fine-tune a chat model on Azure Machine Learning, test it behind an endpoint, leave nothing billed.
 

@@ -1,5 +1,9 @@
-"""The workspace of a run. Every step reads anew what its block says: nothing keeps a secret in between."""
+"""The workspace of a run. Every step reads what its block says, and signs in anew where that has changed."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from chat_finetune.groups import WorkspaceConfig
@@ -10,15 +14,52 @@ if TYPE_CHECKING:
 
     from chat_finetune.platform import Platform
 
+# By thread, since a client is not for several (decision 1); Prefect gives a step's thread its flow's context.
+_kept: ContextVar["dict[int, Platform] | None"] = ContextVar("kept", default=None)
 
-def connect() -> "Platform":
-    """Connect as the run that is executing has to, from inside its flow or a step."""
+
+@contextmanager
+def connections_kept() -> Iterator[None]:
+    """Inside the block, a step goes on with the clients and the token of the one before in its thread."""
+    platforms: dict[int, Platform] = {}
+    before = _kept.set(platforms)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        for platform in platforms.values():
+            platform.close()
+
+
+@contextmanager
+def connect() -> "Iterator[Platform]":
+    """Connect as the run that is executing has to, from inside its flow or a step.
+
+    A step that fails leaves nothing to the next: another try may need a new token, or a new connection.
+    """
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.parameters is None:
         raise RuntimeError("a step is called from its flow")
-    return connect_for(context.flow_run, context.parameters["config"].workspace)
+    platforms = _kept.get()
+    opened = connect_for(context.flow_run, context.parameters["config"].workspace)
+    if platforms is None:
+        with opened:
+            yield opened
+        return
+    thread = threading.get_ident()
+    kept = platforms.pop(thread, None)
+    if kept is not None and kept.settings != opened.settings:
+        kept.close()
+        kept = None
+    platform = kept or opened
+    try:
+        yield platform
+    except BaseException:
+        platform.close()
+        raise
+    platforms[thread] = platform
 
 
 def connect_for(flow_run: "FlowRun", workspace: WorkspaceConfig) -> "Platform":

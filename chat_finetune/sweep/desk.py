@@ -27,6 +27,7 @@ from chat_finetune.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from chat_finetune.platform import Platform
 
@@ -68,7 +69,7 @@ class Desk:
 
     def __init__(
         self,
-        connect: "Callable[[], Platform]",
+        connect: "Callable[[], AbstractContextManager[Platform]]",
         config: SweepConfig,
         run: RunRef,
         plan: SweepPlan,
