@@ -276,6 +276,13 @@ def _add_faults(command: argparse.ArgumentParser) -> None:
             does_it.add_argument("file", type=Path, metavar="FILE", help="the plan, YAML or JSON")
 
 
+def _pace(text: str) -> Pace:
+    try:
+        return Pace(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--state", type=Path, metavar="DIR", help="keep state there (default: temporary)")
     command.add_argument(
@@ -287,9 +294,9 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--pace",
-        type=Pace,
+        type=_pace,
         default=Pace(),
-        metavar="fast|azure|SECONDS",
+        metavar="fast|azure|SECONDS|PHASE=SECONDS,…",
         help="how long operations take: no time, as documented, or so many seconds each (default: fast)",
     )
     command.add_argument(

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -39,31 +40,48 @@ _AZURE_SECONDS = {
 
 @dataclass(frozen=True)
 class Pace:
-    """Declared durations: ``fast`` (none), ``azure`` (as documented), or one number of seconds for all."""
+    """Declared durations: ``fast`` (none), ``azure`` (as documented), one number of seconds for all, or
+    ``phase=seconds,…`` for some and none for the rest."""
 
     name: str = "fast"
 
     def __post_init__(self) -> None:
         if self.name in ("fast", "azure"):
             return
-        try:
-            declared_seconds = float(self.name)
-        except ValueError:
-            declared_seconds = -1.0
-        if not 0 <= declared_seconds < 86_400:
-            raise ValueError(f"a pace is 'fast', 'azure' or a number of seconds, not {self.name!r}")
+        unknown = self._declared.keys() - _AZURE_SECONDS.keys()
+        if unknown:
+            raise ValueError(f"a pace has no phase {min(unknown)!r}, but {', '.join(_AZURE_SECONDS)}")
+        if not all(0 <= seconds < 86_400 for seconds in self._declared.values()):
+            raise ValueError(
+                f"a pace is 'fast', 'azure', a number of seconds or 'phase=seconds,…', not {self.name!r}"
+            )
 
     def seconds(self, phase: str) -> float:
         """How long the phase lasts at least. Raises KeyError for a phase nobody declared."""
         documented_seconds = _AZURE_SECONDS[phase]
         if self.name == "fast":
             return 0.0
-        return documented_seconds if self.name == "azure" else float(self.name)
+        return documented_seconds if self.name == "azure" else self._declared.get(phase, 0.0)
+
+    @cached_property
+    def _declared(self) -> dict[str, float]:
+        if "=" not in self.name:
+            return dict.fromkeys(_AZURE_SECONDS, _seconds(self.name))
+        pairs = (part.partition("=") for part in self.name.split(","))
+        return {phase.strip(): _seconds(seconds) for phase, _, seconds in pairs}
 
     @property
     def poll_headers(self) -> dict[str, str]:
         """When to ask again. The swagger allows Retry-After 10 to 600; clients read milliseconds too."""
         return {"Retry-After": "10"} if self.name == "azure" else {"x-ms-retry-after-ms": "100"}
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds; below 0 for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ For rehearsals with more jobs than this machine could run. A command component d
     x-declared: {seconds: "${{inputs.seconds}}", metrics: {eval_loss: "3.0 ${{inputs.loss}}"}}
 
 The values of a metric are logged at even distances, the first at the start and the last at the end, with the
-steps 0, 1, and so on. To everybody else the job is like any other; its outputs hold nothing that answers.
+steps 0, 1, and so on. To everybody else the job is like any other; deployed, its model says that
+nothing was trained.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from azureml_local.responses import ServiceError
 
 if TYPE_CHECKING:
     from azureml_local.jobs.tracking import Tracking
+
+DECLARED_MODEL = "flavors:\n  declared: {note: nothing was trained}\n"
+"""The MLmodel file of a model that a declared job leaves."""
 
 
 def declaration(spec: Mapping[str, Any], values: Mapping[str, str], where: str) -> dict[str, Any] | None:
@@ -63,7 +67,7 @@ async def perform(declared: Mapping[str, Any], run: Mapping[str, Any], tracking:
 def leave(type: str, path: Path) -> None:
     """Leave an output that can be registered; that nothing was trained is what it says."""
     if type == "mlflow_model":
-        (path / "MLmodel").write_text("flavors:\n  declared: {note: nothing was trained}\n", encoding="utf-8")
+        (path / "MLmodel").write_text(DECLARED_MODEL, encoding="utf-8")
 
 
 async def _until(started: dt.datetime, seconds: float) -> None:

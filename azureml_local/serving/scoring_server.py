@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
+from azureml_local.jobs.declared import DECLARED_MODEL
+
 _MAX_BODY_BYTES = 5 << 20  # Azure's limit of a scoring request's payload
 _CHAT_PARAMETERS = {"max_tokens": "max_new_tokens", "max_completion_tokens": "max_new_tokens"}
 _CHAT_PASSED = ("temperature", "top_p", "top_k", "do_sample")
@@ -185,9 +187,24 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     options = parser.parse_args(arguments)
     print(f"Loading the model from {options.model}", flush=True)
+    serve(load_model(options.model), options.ready, options.concurrency, options.port)
+
+
+class _Declared:
+    """Stands for the model of a declared job, which trained nothing."""
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        return {"output": "Nothing was trained."}
+
+
+def load_model(folder: Path) -> Model:
+    """The MLflow model of a folder; one of a declared job answers without MLflow."""
+    if (folder / "MLmodel").read_text("utf-8") == DECLARED_MODEL:
+        return _Declared()
     import mlflow.pyfunc  # seconds, and only this process needs it
 
-    serve(mlflow.pyfunc.load_model(str(options.model)), options.ready, options.concurrency, options.port)
+    model: Model = mlflow.pyfunc.load_model(str(folder))
+    return model
 
 
 if __name__ == "__main__":

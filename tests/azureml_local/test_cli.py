@@ -213,3 +213,10 @@ def test_status_tells_of_processes_and_reset_ends_them(
     assert _cli("reset", "--state", root).returncode == 0
     left.wait(SECONDS)
     assert not supervisor.is_alive(job)
+
+
+def test_a_pace_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    refused = _cli("up", "--pace", "node.begin=4")
+    assert refused.returncode == 2
+    assert "no phase 'node.begin', but" in refused.stderr
+    assert "node.start" in refused.stderr

@@ -84,12 +84,21 @@ def test_a_restart_finishes_what_it_can_and_fails_the_rest(state: State) -> None
     assert "restarted" in second.error["message"]
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("fast", 0.0), ("azure", 240.0), ("1.5", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("fast", 0.0),
+        ("azure", 240.0),
+        ("1.5", 1.5),
+        ("node.start=4, deployment.create=12", 4.0),
+        ("deployment.create=12", 0.0),
+    ],
+)
 def test_a_pace_declares_how_long_phases_last(name: str, seconds: float) -> None:
     assert Pace(name).seconds("node.start") == seconds
 
 
-@pytest.mark.parametrize("name", ["slow", "-1", "nan", "inf", ""])
+@pytest.mark.parametrize("name", ["slow", "-1", "nan", "inf", "", "node.start=slow", "node.start=-1"])
 def test_what_is_no_pace_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="a pace is"):
         Pace(name)

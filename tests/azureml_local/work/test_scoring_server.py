@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from azureml_local.serving.scoring_server import RequestError, Server, chat, plain, score
+from azureml_local.jobs.declared import leave
+from azureml_local.serving.scoring_server import RequestError, Server, chat, load_model, plain, score
 
 
 class Echo:
@@ -146,3 +147,8 @@ def test_a_real_model_is_served_until_sigterm(mlflow_model: Path, tmp_path: Path
             assert json.loads(answer.read()) == {"output": "['a']"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_the_model_of_a_declared_job_says_that_nothing_was_trained(tmp_path: Path) -> None:
+    leave("mlflow_model", tmp_path)
+    assert load_model(tmp_path).predict(MESSAGES) == {"output": "Nothing was trained."}
