@@ -1,10 +1,12 @@
 """Requests as they arrive at the packed model; what answers them is in test_convert."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
 import pytest
-from chat_training.chat_model import generation_options, read_request
+from chat_training.chat_model import Batches, Question, generation_options, next_batch, read_request
 
 MESSAGES = [{"role": "user", "content": "Hello?"}]
 
@@ -65,3 +67,57 @@ def test_sampling_is_asked_for() -> None:
 def test_parameters_that_make_no_sense_are_explained(params: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         generation_options(params)
+
+
+def question(
+    token_count: int, new_token_count: int = 5, *, is_padded: bool = True, **options: Any
+) -> Question:
+    return Question([1] * token_count, new_token_count, options, is_padded)
+
+
+def test_what_is_asked_meanwhile_is_answered_together_and_a_lone_question_at_once() -> None:
+    under_way, all_wait, batches = threading.Event(), threading.Event(), []
+
+    def generate(batch: list[Question]) -> None:
+        batches.append(len(batch))
+        under_way.set()
+        assert all_wait.wait(30)
+        for one in batch:
+            one.answer.set_result(str(len(one.tokens)))
+
+    asked = Batches(generate)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(asked.ask, [question(1)])
+        assert under_way.wait(30)
+        others = threads.submit(asked.ask, [question(length) for length in range(2, 6)])
+        while len(asked._waiting) < 4:
+            threading.Event().wait(0.001)
+        all_wait.set()
+        assert (first.result(), others.result()) == (["1"], ["2", "3", "4", "5"])
+    assert batches == [1, 4]
+
+
+def test_who_spoils_a_batch_fails_alone() -> None:
+    def generate(batch: list[Question]) -> None:
+        if any(len(one.tokens) == 13 for one in batch):
+            raise ArithmeticError("13")
+        for one in batch:
+            one.answer.set_result("fine")
+
+    asked = [question(12), question(13), question(14)]
+    with pytest.raises(ArithmeticError, match="13"):
+        Batches(generate).ask(asked)
+    assert [one.answer.exception() is None for one in asked] == [True, False, True]
+
+
+def test_a_batch_has_one_set_of_options_and_a_bound() -> None:
+    oldest = question(9, temperature=0.5)
+    assert next_batch([oldest, question(9, temperature=0.6), other := question(7, temperature=0.5)]) == [
+        oldest,
+        other,
+    ]
+    assert len(next_batch([question(9)] * 40)) == 16
+    assert len(next_batch([question(1_000, 24)] * 40)) == 8  # 8,192 tokens
+    assert len(next_batch([question(9_000)] * 2)) == 1
+    alike = [question(9, is_padded=False), question(8, is_padded=False), question(9, is_padded=False)]
+    assert next_batch(alike) == [alike[0], alike[2]]

@@ -11,7 +11,11 @@ The answer is `{"output": text}`, for several conversations `{"output": [text, â
 `[text, â€¦]`.
 """
 
+import threading
 import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,83 @@ DEFAULT_NEW_TOKEN_COUNT = 256
 _SAMPLING = {"temperature": float, "top_p": float, "top_k": int, "repetition_penalty": float}
 _PARAMETERS = frozenset({*_SAMPLING, "max_new_tokens", "do_sample", "return_full_text"})
 _ADAPTER_FOLDER = "peft_adapter_weights"
+_MOST_ROWS = 16
+_MOST_TOKENS = 8_192  # of a batch, padding and answers included: what bounds its memory
+_COMPANY_SECONDS = 0.05
+
+
+@dataclass(eq=False)
+class Question:
+    """A conversation as tokens, and where its answer will be."""
+
+    tokens: list[int]
+    new_token_count: int
+    options: dict[str, Any]
+    """What `generate` takes beside `max_new_tokens`."""
+    is_padded: bool = True
+    """Whether padding leaves its answer as it is."""
+    answer: Future[str] = field(default_factory=Future)
+
+
+class Batches:
+    """Questions of all threads, answered one batch at a time, the oldest first.
+
+    The one thread that generates ends with the process, after the questions that were asked.
+    """
+
+    def __init__(self, generate: Callable[[list[Question]], None]) -> None:
+        self._generate = generate
+        self._waiting: list[Question] = []
+        self._arrived = threading.Condition()
+        self._company = 1
+        self._worker = ThreadPoolExecutor(1, "generate")
+
+    def ask(self, questions: list[Question]) -> list[str]:
+        """The answers, when there are all; raises what `generate` raised."""
+        with self._arrived:
+            self._waiting += questions
+            self._arrived.notify()
+        for _ in questions:  # as many as would be needed if each went alone
+            self._worker.submit(self._answer_next)
+        return [question.answer.result() for question in questions]
+
+    def _answer_next(self) -> None:
+        with self._arrived:
+            if not self._waiting:
+                return
+            # Those who have just been answered together are about to ask again, within milliseconds.
+            if self._company > 1:
+                self._arrived.wait_for(lambda: len(self._waiting) >= self._company, _COMPANY_SECONDS)
+            batch = next_batch(self._waiting)
+            self._waiting = [question for question in self._waiting if question not in batch]
+            self._company = len(batch)
+        self._answer(batch)
+
+    def _answer(self, batch: list[Question]) -> None:
+        error: Exception = RuntimeError("the model stopped before the answer was complete")
+        try:
+            self._generate(batch)
+        except Exception as raised:  # noqa: BLE001 - whoever asked is told
+            error = raised
+        for question in batch:
+            if not question.answer.done() and len(batch) == 1:
+                question.answer.set_exception(error)
+            elif not question.answer.done():  # another one may have spoilt it
+                self._answer([question])
+
+
+def next_batch(waiting: list[Question]) -> list[Question]:
+    """The oldest question, and which others are generated along with it: same options, within bounds."""
+    first, *others = waiting
+    batch, longest, most_new = [first], len(first.tokens), first.new_token_count
+    for question in others:
+        both = (max(longest, len(question.tokens)), max(most_new, question.new_token_count))
+        fits = len(batch) < _MOST_ROWS and (len(batch) + 1) * sum(both) <= _MOST_TOKENS
+        is_alike = len(question.tokens) == len(first.tokens) or (question.is_padded and first.is_padded)
+        if fits and is_alike and question.options == first.options:
+            batch.append(question)
+            longest, most_new = both
+    return batch
 
 
 class Chat:
@@ -46,36 +127,66 @@ class Chat:
 
             model = PeftModel.from_pretrained(model, str(folder / _ADAPTER_FOLDER))
         self._model = model.to("cuda" if has_gpu else "cpu").eval()
+        self._batches = Batches(self._generate)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer; raises ValueError, with a message for the caller, when the request is not understood."""
         prompts, given = read_request(model_input)
         apart = {name: value for name, value in (params or {}).items() if value is not None}
         options = generation_options({**given, **apart})
-        if all(isinstance(prompt, str) for prompt in prompts):
-            return [self._answer([{"role": "user", "content": prompt}], options) for prompt in prompts]
-        answers = [self._answer(conversation, options) for conversation in prompts]
+        are_texts = all(isinstance(prompt, str) for prompt in prompts)
+        conversations = [[{"role": "user", "content": text}] for text in prompts] if are_texts else prompts
+        answers = self._batches.ask([self._question(messages, options) for messages in conversations])
+        if are_texts:
+            return answers
         return {"output": answers[0] if len(answers) == 1 else answers}
 
-    def _answer(self, conversation: list[dict[str, str]], options: dict[str, Any]) -> str:
+    def _question(self, conversation: list[dict[str, str]], options: dict[str, Any]) -> Question:
+        tokens = self._tokenizer.apply_chat_template(
+            conversation, add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        room = self._model.config.max_position_embeddings - len(tokens)
+        if room < 1:
+            raise ValueError(f"the conversation has {len(tokens)} tokens, more than the model can read")
+        others = {**options}
+        count = min(room, others.pop("max_new_tokens"))
+        # A penalty on what was said falls on padding, too, which may be the token that ends an answer.
+        penalty = others.get("repetition_penalty", self._model.generation_config.repetition_penalty)
+        return Question(tokens, count, others, is_padded=penalty in (None, 1.0))
+
+    def _generate(self, batch: list[Question]) -> None:
+        """Answer questions of the same options together, each as soon as its own answer is complete."""
         import torch
 
-        encoded = self._tokenizer.apply_chat_template(
-            conversation, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        ).to(self._model.device)
-        prompt_count = encoded["input_ids"].shape[1]
-        room = self._model.config.max_position_embeddings - prompt_count
-        if room < 1:
-            raise ValueError(f"the conversation has {prompt_count} tokens, more than the model can read")
-        options = {**options, "max_new_tokens": min(room, options["max_new_tokens"])}
+        longest = max(len(question.tokens) for question in batch)
+        paddings = [longest - len(question.tokens) for question in batch]
+        padding = self._tokenizer.pad_token_id
+        ends = self._model.generation_config.eos_token_id
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+
+        def leave(tokens: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            count = tokens.shape[1] - longest
+            for question, row, last in zip(batch, tokens, tokens[:, -1].tolist(), strict=True):
+                if not question.answer.done() and (count == question.new_token_count or last in ends):
+                    text = self._tokenizer.decode(row[longest:], skip_special_tokens=True)
+                    question.answer.set_result(str(text).strip())
+            return torch.tensor([question.answer.done() for question in batch], device=tokens.device)
+
+        inputs = {
+            "input_ids": [
+                [padding or 0] * count + question.tokens
+                for count, question in zip(paddings, batch, strict=True)
+            ],
+            "attention_mask": [[0] * count + [1] * (longest - count) for count in paddings],
+        }
         with torch.inference_mode():
-            tokens = self._model.generate(
-                input_ids=encoded["input_ids"],
-                attention_mask=encoded["attention_mask"],
-                pad_token_id=self._tokenizer.pad_token_id,
-                **options,
+            self._model.generate(
+                **{name: torch.tensor(rows, device=self._model.device) for name, rows in inputs.items()},
+                pad_token_id=padding,
+                max_new_tokens=max(question.new_token_count for question in batch),
+                stopping_criteria=[leave],
+                **batch[0].options,
             )
-        return str(self._tokenizer.decode(tokens[0, prompt_count:], skip_special_tokens=True)).strip()
 
 
 def read_request(body: Any) -> tuple[list[Any], dict[str, Any]]:
