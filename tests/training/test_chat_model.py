@@ -2,11 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from chat_training.chat_model import Batches, Question, generation_options, next_batch, read_request
+from chat_training.chat_model import Batches, Chat, Question, generation_options, next_batch, read_request
 
 MESSAGES = [{"role": "user", "content": "Hello?"}]
 
@@ -121,3 +123,18 @@ def test_a_batch_has_one_set_of_options_and_a_bound() -> None:
     assert len(next_batch([question(9_000)] * 2)) == 1
     alike = [question(9, is_padded=False), question(8, is_padded=False), question(9, is_padded=False)]
     assert next_batch(alike) == [alike[0], alike[2]]
+
+
+def test_answers_given_together_are_those_given_alone(
+    tiny_phi3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, batches = Chat(), []
+    chat.load_context(SimpleNamespace(artifacts={"model": str(tiny_phi3 / "data" / "model")}))
+    chat._batches = Batches(lambda batch: batches.append(len(batch)) or chat._generate(batch))
+    # The stand-in says nothing that is visible: its tokens are compared.
+    monkeypatch.setattr(chat._tokenizer, "decode", lambda tokens, **_: str(tokens.tolist()))
+    texts = ["Hello?", "What does the button do?", "Why? " * 30, "a b c d " * 9]
+    alone = [chat.predict(None, [text], {"max_new_tokens": 24})[0] for text in texts]
+    assert chat.predict(None, texts, {"max_new_tokens": 24}) == alone
+    assert batches == [1, 1, 1, 1, 4]
+    assert len(set(alone)) > 1
