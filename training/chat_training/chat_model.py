@@ -11,6 +11,7 @@ The answer is `{"output": text}`, for several conversations `{"output": [text, â
 `[text, â€¦]`.
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -110,6 +111,9 @@ class Chat:
 
     def load_context(self, context: Any) -> None:
         """Load model and tokenizer; float32 on CPUs, the stored type on a GPU."""
+        # Threads that wait for work spin by default, which takes the cores from those that have some.
+        # It is read when torch is first imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
         import transformers
         from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
