@@ -117,6 +117,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets, the second would wait for an ACK, 40 ms
     timeout = 30  # seconds; an idle connection does not keep the server from ending
     server: Server
 
