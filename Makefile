@@ -15,10 +15,10 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server chat test check docs screenshots chaos bench bench-sweep clean
+.PHONY: help setup demo server chat test check docs screenshots chaos bench bench-sweep bench-training clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## Build the environment in .venv, once
 
@@ -60,6 +60,9 @@ bench: setup ## Measure, side by side, what it takes (7 minutes); writes docs/be
 
 bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (17 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks sweep
+
+bench-training: setup ## Measure training, beside the walkthrough's recipe (20 minutes); writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks training
 
 clean: ## Remove what was built: environment, caches, demo state
 	rm -rf $(VENV) .demo .server .chat chat/.venv chat/.home chat/.promptflow .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

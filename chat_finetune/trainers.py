@@ -41,7 +41,9 @@ class RegistryPipelineConfig(Group):
     max_seq_length: int = Field(
         -1, ge=-1, description="Longest training row in tokens; -1 is the model's own limit."
     )
-    precision: Literal["16", "32"] = Field("16", description="Bits of the numbers that GPUs train with.")
+    precision: Literal["16", "32"] = Field(
+        "16", description="Bits of the numbers that are computed with; 16 on CPUs only where faster."
+    )
     seed: int = Field(42, ge=0, description="Seed of shuffling and initialization.")
     apply_lora: bool = Field(True, description="Train low-rank adapters instead of all weights.")
     lora_r: int = Field(8, ge=1, le=1024, description="Rank of the adapters.")
@@ -94,7 +96,7 @@ class CommandJobConfig(Group):
     add_system_message: bool = Field(
         True, description="Put an empty system message before conversations that have none."
     )
-    bf16: bool = Field(True, description="Compute in half precision on GPUs; CPUs stay at 32 bits.")
+    bf16: bool = Field(True, description="Compute in half precision; on CPUs only where that is faster.")
     gradient_checkpointing: bool = Field(
         True, description="Compute activations again instead of keeping them; GPUs only."
     )

@@ -10,7 +10,7 @@ from typing import Any
 import mlflow.pyfunc
 import pytest
 import torch
-from chat_training.devices import Device
+from chat_training.devices import Device, Half
 from chat_training.progress import ProgressCallback
 from chat_training.sft import SftArguments, finetune_arguments, finetune_options, sft, with_system_message
 from chat_training.steps import StepError, parse_arguments
@@ -34,6 +34,7 @@ def arguments(
         Path("./model_output"),
         model_name_or_path=str(tiny_phi3),
         max_length=256,
+        bf16=False,
         num_train_epochs=2,
         per_device_train_batch_size=1,
         learning_rate=5e-3,
@@ -104,11 +105,13 @@ def test_from_two_files_to_a_model_that_answers_among_the_runs_artifacts(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("half", [None, "bf16"])
 def test_a_preempted_training_goes_on_and_ends_like_an_uninterrupted_one(
     arguments: SftArguments,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    half: Half,
 ) -> None:
     class PreemptedError(Exception):
         pass
@@ -116,7 +119,11 @@ def test_a_preempted_training_goes_on_and_ends_like_an_uninterrupted_one(
     def preempt(*_: Any, **__: Any) -> None:
         raise PreemptedError
 
-    lora = replace(arguments, method="lora", lora_dropout=0.1)
+    def choose(of: Half) -> None:
+        monkeypatch.setattr("chat_training.finetune.choose_device", lambda _: Device("cpu", of))
+
+    choose(half)
+    lora = replace(arguments, method="lora", lora_dropout=0.1, bf16=True)
     whole = replace(lora, checkpoint_dir=tmp_path / "whole", model_output_dir=tmp_path / "whole model")
     again = replace(lora, checkpoint_dir=tmp_path / "again", model_output_dir=tmp_path / "model again")
     sft(whole)
@@ -126,8 +133,11 @@ def test_a_preempted_training_goes_on_and_ends_like_an_uninterrupted_one(
             sft(again)
     assert not again.model_output_dir.exists()
     capsys.readouterr()
+    choose("bf16" if half is None else None)  # on another machine, or with another neighbour
     sft(again)
-    assert "resuming from" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "resuming from" in printed
+    assert f"precision {half or 'float32'}" in printed
     assert list(again.checkpoint_dir.iterdir()) == [], "what is complete is not resumed"
     weights = [load_file(*one.model_output_dir.rglob("model.safetensors")) for one in (again, whole)]
     torch.testing.assert_close(*weights)
@@ -163,6 +173,7 @@ def test_two_processes_train_the_model_that_one_would(arguments: SftArguments, t
         "model_name_or_path": arguments.model_name_or_path,
         "max_length": 256,
         "packing": "false",
+        "bf16": "false",
         "num_train_epochs": 2,
         "per_device_train_batch_size": 1,
         "learning_rate": 5e-3,

@@ -25,7 +25,8 @@ import transformers
 from transformers.trainer_utils import get_last_checkpoint, set_seed
 
 from chat_training.devices import Device, choose_device, use_fastest_thread_count
-from chat_training.progress import ProgressCallback, ThreadsCallback
+from chat_training.processes import Processes
+from chat_training.progress import CpuCallback, ProgressCallback, precision_of
 from chat_training.token_files import PreprocessInfo, TokenDataset, read_info
 from chat_training.tracking import RunLog
 from chat_training.trainer import (
@@ -51,13 +52,16 @@ def finetune(a: FinetuneArguments, options: FinetuneOptions = _COMPONENT) -> Non
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    device = choose_device(a.precision)
+    checkpoint = _checkpoint(a)
+    device = _device(a, checkpoint)
     log = RunLog.from_environment(os.environ if _is_main_process() else {})
     info = read_info(a.preprocess_output)
     _describe(a, device, info, log)
 
     with tempfile.TemporaryDirectory() as adapter:
-        _train(a, options, device, info, log, Path(adapter))
+        trainer = make_trainer(a, options, device, info, log)
+        _train(trainer, a, checkpoint, Path(adapter))
+        del trainer
         gc.collect()  # the trained model, before the base is read again
         if _is_main_process():
             complete_model(a, Path(adapter))
@@ -65,14 +69,10 @@ def finetune(a: FinetuneArguments, options: FinetuneOptions = _COMPONENT) -> Non
             print(f"saved the model; at most {peak_gib:.1f} GiB of memory were used")
 
 
-def _train(
-    a: FinetuneArguments,
-    options: FinetuneOptions,
-    device: Device,
-    info: PreprocessInfo,
-    log: RunLog,
-    adapter: Path,
-) -> None:
+def make_trainer(
+    a: FinetuneArguments, options: FinetuneOptions, device: Device, info: PreprocessInfo, log: RunLog
+) -> TokenMeanTrainer:
+    """Model, rows and trainer, ready to begin."""
     # Before the model is made: with DeepSpeed stage 3 these arguments decide how it is loaded.
     splits = {name: TokenDataset(a.preprocess_output, name) for name in ("train", "validation")}
     arguments = training_arguments(a, device, len(splits["train"]), options)
@@ -84,14 +84,27 @@ def _train(
     )
     callbacks = [ProgressCallback(log), *early_stopping(a)]
     if _adapts_threads(a, device):
-        callbacks.append(ThreadsCallback())
-    trainer = build_trainer(model, arguments, collator, splits, callbacks)
-    trainer.train(resume_from_checkpoint=_checkpoint(a))
+        callbacks.append(CpuCallback(device.half))
+    return build_trainer(model, arguments, collator, splits, callbacks)
+
+
+def _train(trainer: TokenMeanTrainer, a: FinetuneArguments, checkpoint: str | None, adapter: Path) -> None:
+    trainer.train(resume_from_checkpoint=checkpoint)
     if a.evaluation_strategy != "disable" and not _is_evaluated(trainer):
         trainer.evaluate()
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all processes
     if trainer.is_world_process_zero():
         save_trained(trainer.accelerator.unwrap_model(trainer.model_wrapped), state, a, adapter)
+
+
+def _device(a: FinetuneArguments, checkpoint: str | None) -> Device:
+    if torch.cuda.is_available():
+        return choose_device(a.precision)
+    if a.enable_full_determinism:  # a measurement is never twice the same
+        return Device("cpu", None)
+    if checkpoint and a.precision == "16":
+        return Device("cpu", precision_of(Path(checkpoint)))
+    return Processes.of(os.environ).agree(choose_device(a.precision))
 
 
 # Linux counts in KiB, macOS in bytes (getrusage(2)).
@@ -118,7 +131,7 @@ def _refuse_contradictions(a: FinetuneArguments, options: FinetuneOptions) -> No
 def _describe(a: FinetuneArguments, device: Device, info: PreprocessInfo, log: RunLog) -> None:
     """Print and log what is about to happen, what was asked for and cannot be had included."""
     if _adapts_threads(a, device):
-        use_fastest_thread_count()
+        use_fastest_thread_count(device.half)
     where = f"{torch.get_num_threads()} CPU threads" if device.is_cpu else "GPU"
     print(f"training on {where}, precision {device.half or 'float32'}")
     for name, reason in _not_applied(a, device).items():
@@ -149,8 +162,8 @@ def _not_applied(a: FinetuneArguments, device: Device) -> dict[str, str]:
         found["apply_ort"] = (
             "there is no GPU" if device.is_cpu else "ONNX Runtime training has no part in these steps"
         )
-    if a.precision == "16" and device.is_cpu:
-        found["precision"] = "half precision on a CPU is a hundred times slower"
+    if a.precision == "16" and not device.half:
+        found["precision"] = "bfloat16 is hardly faster on this CPU, or the same result each time is wanted"
     return found
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Proposal = TypeVar("Proposal")
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,23 @@ class Processes:
     @contextmanager
     def shared_folder(self) -> Iterator[Path]:
         """A folder that the processes of a node share, and that goes when the last has left it."""
-        names = [tempfile.mkdtemp() if self.is_first else ""]
-        if self.count > 1:
-            from accelerate.utils import broadcast_object_list
-
-            self.wait_for_all()
-            names = broadcast_object_list(names)
-        folder = Path(names[0])
+        folder = Path(self.agree(tempfile.mkdtemp() if self.is_first else ""))
         folder.mkdir(parents=True, exist_ok=True)  # another node has only its name
         try:
             yield folder
         finally:
             if self.is_first_of_node:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def agree(self, proposal: Proposal) -> Proposal:
+        """What the first process proposes."""
+        proposals = [proposal]
+        if self.count > 1:
+            from accelerate.utils import broadcast_object_list
+
+            self.wait_for_all()
+            proposals = broadcast_object_list(proposals)
+        return proposals[0]
 
     def wait_for_all(self) -> None:
         """Wait until every process is here; the first time, they find each other."""
