@@ -32,9 +32,9 @@ def main() -> None:
             speeds = take_turns(contenders, round_count)
             rows += [_row(row_tokens, name, speeds, told[name]) for name in _NAMES]
             for name, factor in _FACTORS.items():
-                what = f"rows of {row_tokens:,} tokens: tokens/s over those of the {_NAMES[name]}"
-                ratio = speeds[_OURS].over(speeds[name]).median
-                verdicts.append(verdict(what, ratio, factor, at_most=False, unit=" times"))
+                what = f"rows of {row_tokens:,} tokens, lowest of the rounds: over the {_NAMES[name]}"
+                lowest = min(speeds[_OURS].over(speeds[name]).values)
+                verdicts.append(verdict(what, lowest, factor, at_most=False, unit=" times"))
     print(table((*_COLUMNS, "ours over it"), rows))
     print(f"\nThe untrained model's held-out loss is {untrained:.3f}.\n")
     print("\n".join(verdicts))
