@@ -25,9 +25,9 @@ from benchmarks.measuring import Sample, table, tell, verdict
 
 _ROOT = Path(__file__).parents[1]
 _CLIENT_COUNTS = (1, 4, 16)
-_REQUESTS_PER_CLIENT = {1: 4, 4: 1, 16: 1}
-_ROUND_COUNT = 2
-_NEW_TOKEN_COUNT = 8
+_REQUESTS_PER_CLIENT = {1: 4, 4: 2, 16: 1}
+_ROUND_COUNT = 3
+_NEW_TOKEN_COUNT = 32
 _START_SECONDS, _ANSWER_SECONDS = 60.0, 120.0
 _NO_WORSE, _AT_MANY = 1.0, 2.0
 _PLAIN, _PACKED, _OURS = "`mlflow models serve`", "the same, packed model", "`azureml_local`, packed model"
