@@ -55,7 +55,7 @@ chaos: setup ## Break every call of the flow, one a run, then kill 200 times (ha
 	@$(BIN)/python -m chaos.matrix $(ARGS)
 	@$(BIN)/python -m chaos.killer --kills 200
 
-bench: setup ## Measure, side by side, what it takes (20 minutes); writes docs/benchmarks.md
+bench: setup ## Measure, side by side, what it takes (12 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-sweep: setup ## Measure sweeps of 10, 100 and 1,000 trials (17 minutes); writes docs/benchmarks.md

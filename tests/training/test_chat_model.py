@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from chat_training import chat_model
 from chat_training.chat_model import Batches, Chat, Question, generation_options, next_batch, read_request
 
 MESSAGES = [{"role": "user", "content": "Hello?"}]
@@ -128,6 +130,7 @@ def test_a_batch_has_one_set_of_options_and_a_bound() -> None:
 def test_answers_given_together_are_those_given_alone(
     tiny_phi3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chat_model, "cpu_dtype", lambda _: torch.float32)  # bfloat16 rounds by batch
     chat, batches = Chat(), []
     chat.load_context(SimpleNamespace(artifacts={"model": str(tiny_phi3 / "data" / "model")}))
     chat._batches = Batches(lambda batch: batches.append(len(batch)) or chat._generate(batch))
@@ -138,3 +141,34 @@ def test_answers_given_together_are_those_given_alone(
     assert chat.predict(None, texts, {"max_new_tokens": 24}) == alone
     assert batches == [1, 1, 1, 1, 4]
     assert len(set(alone)) > 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "times_as_fast", "expected"),
+    [
+        (torch.bfloat16, (2.0, 2.0), torch.bfloat16),
+        (torch.float16, (2.0, 2.0), torch.bfloat16),
+        (torch.float32, (2.0, 2.0), torch.float32),
+        (torch.bfloat16, (2.0, 0.01), torch.float32),
+        (torch.bfloat16, (1.1, 2.0), torch.float32),
+        (None, (2.0, 2.0), torch.float32),
+    ],
+)
+def test_a_cpu_answers_in_bfloat16_where_tokens_and_prompts_are_clearly_faster(
+    stored: torch.dtype | None,
+    times_as_fast: tuple[float, float],
+    expected: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    token, prompt = times_as_fast
+    factors = {1: token, 64: prompt}
+    monkeypatch.setattr(
+        chat_model,
+        "layer_seconds",
+        lambda count, dtype: 1.0 if dtype is torch.float32 else 1.0 / factors[count],
+    )
+    assert chat_model.cpu_dtype(stored) is expected
+
+
+def test_the_time_of_a_layer_is_measured() -> None:
+    assert 0 < chat_model.layer_seconds(1, torch.float32) < 60
