@@ -1,5 +1,6 @@
 """What every command that runs a flow needs around it."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -20,10 +21,18 @@ def flow_session(console: Console) -> Iterator[None]:
             console.print("Starting a Prefect server for this run; set PREFECT_API_URL to use yours.")
             wait_until_ready(url)
             stack.enter_context(use_api(url))
+            stack.callback(_send_logs)
             console.print(f"Prefect UI: {url.removesuffix('/api')}")
         stack.enter_context(without_dots())
         stack.enter_context(show_progress(console))
         yield
+
+
+def _send_logs() -> None:
+    """Prefect sends what was logged within two seconds, or when the process ends: after its server, here."""
+    from prefect.logging.handlers import APILogHandler
+
+    asyncio.run(APILogHandler.aflush())
 
 
 @contextmanager
