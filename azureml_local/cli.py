@@ -297,7 +297,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         type=_pace,
         default=Pace(),
         metavar="fast|azure|SECONDS|PHASE=SECONDS,…",
-        help="how long operations take: no time, as documented, or so many seconds each (default: fast)",
+        help="how long operations take: no time, as documented, or so many seconds (default: fast)",
     )
     command.add_argument(
         "--quota", type=int, metavar="VCPUS", help="vCPUs of every VM family (default: as in sizes.toml)"

@@ -1,5 +1,6 @@
 """Charts as PNG files, by matplotlib: only whoever draws one pays for its import."""
 
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,17 @@ if TYPE_CHECKING:
 
 def new_figure() -> "Figure":
     """An empty figure, of the size that a page in the Prefect UI has room for."""
-    with imported_for_good():
-        from matplotlib.figure import Figure
-    return Figure(figsize=(7, 4), layout="constrained")
+    return _figure_type()(figsize=(7, 4), layout="constrained")
 
 
 def png(figure: "Figure") -> bytes:
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     return picture.getvalue()
+
+
+@cache  # what is alive at the second chart is not there for good
+def _figure_type() -> "type[Figure]":
+    with imported_for_good():
+        from matplotlib.figure import Figure
+    return Figure

@@ -1,7 +1,7 @@
 """Azure Machine Learning's verbs that this project needs: the only place that imports `azure`.
 
-Every verb is short and may be repeated. Clients are made per call of `connect`, one a thread
-(azure-sdk-for-python issues 37780 and 39502), and never passed between tasks.
+Every verb is short and may be repeated. A client is for one thread (azure-sdk-for-python issues 37780 and
+39502): steps of a thread hand it on, nothing else does (decision 15).
 """
 
 import logging
