@@ -3,6 +3,7 @@
     source.py   where the files are: a local folder, or a hub repository at a commit
     rows.py     parquet or JSONL files → chunks of rows, first n of them
     checks.py   which rows are unusable, and why
+    slicing.py  which splits and rows are wanted
     held_out.py one split's rows as training and test rows, where data.slice asks for it
     hashing.py  what a file holds, as one short text
     lines.py    chunks → JSON lines, measured on the way; some at a time, side by side
@@ -10,7 +11,7 @@
     cache.py    what was prepared before, and how a new entry becomes visible at once or not at all
     report.py   what is told about it
 
-polars and datasets are imported on the first call, so that importing a flow stays cheap.
+polars and datasets are imported when there is something to prepare: a run on known data does without.
 """
 
 from dataclasses import replace
@@ -34,7 +35,6 @@ def prepare_dataset(config: DataConfig, cache_dir: Path) -> PreparedDataset:
         TransientError: the hub did not answer, or throttles.
     """
     from chat_finetune.dataset.cache import CacheEntry, write_manifest
-    from chat_finetune.dataset.prepare import write_splits
     from chat_finetune.dataset.source import find_source
 
     source = find_source(config)
@@ -43,6 +43,8 @@ def prepare_dataset(config: DataConfig, cache_dir: Path) -> PreparedDataset:
         cached = entry.load()
         if cached is not None:
             return replace(cached, cached=True)
+        from chat_finetune.dataset.prepare import write_splits
+
         with entry.publishing() as folder:
             splits = write_splits(source.files(), config, folder)
             write_manifest(folder, source.name, source.revision, splits)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from chat_finetune.config import DataConfig
-from chat_finetune.dataset.checks import VERSION
 from chat_finetune.dataset.hashing import hash_file, hash_text
 from chat_finetune.dataset.report import PreparedDataset, RowProblem, SplitReport
 
 MANIFEST = "manifest.json"
+VERSION = 2  # part of the key: raise it when a check, or what is written, changes
 
 
 class CacheEntry:

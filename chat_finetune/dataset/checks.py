@@ -9,8 +9,6 @@ import polars as pl
 from chat_finetune.dataset.report import RowProblem
 from chat_finetune.dataset.rows import NO_MESSAGES
 
-VERSION = 2  # part of the cache's key: raise it when a check, or what is written, changes
-
 # A conversation's roles as letters, and the two orders that are fine. ultrachat_200k's generation splits
 # may stop before the answer that is to be generated.
 LETTERS = {"system": "s", "user": "u", "assistant": "a"}

@@ -1,12 +1,10 @@
 """A dataset without test splits: rows of one split are held out as both of them.
 
-`data.slice` names the rows as `datasets` does, `train_sft[:1%]`; the seed says which of them are held out.
-They stay in the order of the source, and are numbered as there.
+The seed says which. They stay in the order of the source, and are numbered as there.
 """
 
 import math
 import random
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,26 +17,8 @@ from chat_finetune.dataset.report import SPLITS, SplitReport
 from chat_finetune.errors import DatasetError
 
 TRAIN, TEST, QUESTIONS = SPLITS
-_SLICE = re.compile(r"(?P<split>\w+)(\[:(?P<count>[\d.]+)(?P<percent>%?)\])?")
 Written = dict[str, tuple[pl.DataFrame, str]]
 """Split → what was measured of each of its rows, and its file's hash."""
-
-
-def needed_splits(config: DataConfig) -> tuple[str, ...]:
-    """The splits that the source must have."""
-    return (_parts(config)["split"],) if config.slice else SPLITS
-
-
-def how_many(config: DataConfig) -> DataConfig:
-    """The config with the slice's number or percentage of rows as its own."""
-    if not config.slice:
-        return config
-    parts = _parts(config)
-    if parts["count"] is None:
-        return config.model_copy(update={"percent": 100.0, "rows": None})
-    if parts["percent"]:
-        return config.model_copy(update={"percent": float(parts["count"]), "rows": None})
-    return config.model_copy(update={"rows": int(parts["count"])})
 
 
 def hold_out(measured: pl.DataFrame, whole: Path, folder: Path, config: DataConfig) -> Written:
@@ -71,9 +51,3 @@ def as_questions(test: SplitReport) -> SplitReport:
     path = test.path.with_name(f"{QUESTIONS}.jsonl")
     shutil.copyfile(test.path, path)
     return replace(test, split=QUESTIONS, path=path, dropped=0, problems=(), dropped_by_reason={})
-
-
-def _parts(config: DataConfig) -> re.Match[str]:
-    parts = _SLICE.fullmatch(config.slice or "")
-    assert parts is not None, "the config's pattern is stricter"
-    return parts

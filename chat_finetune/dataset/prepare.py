@@ -13,6 +13,7 @@ from chat_finetune.dataset import checks, held_out
 from chat_finetune.dataset.lines import keep_lines, write_lines
 from chat_finetune.dataset.report import SHOWN_PROBLEM_COUNT, SplitReport, describe
 from chat_finetune.dataset.rows import read_rows
+from chat_finetune.dataset.slicing import how_many
 from chat_finetune.dataset.source import SplitFiles
 from chat_finetune.errors import DatasetError
 
@@ -26,7 +27,7 @@ def write_splits(files: SplitFiles, config: DataConfig, folder: Path) -> tuple[S
     All rows are written while they are measured, since rarely one is unsound; those are taken out afterwards.
     """
     with TemporaryDirectory(prefix=".rows-", dir=folder) as scratch, _unreadable_files(files):
-        wanted = held_out.how_many(config)
+        wanted = how_many(config)
         chunks = {split: read_rows(split, paths, wanted, Path(scratch)) for split, paths in files.items()}
         if config.slice:
             [rows], whole = chunks.values(), Path(scratch) / "slice.jsonl"

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from chat_finetune.config import DataConfig
 from chat_finetune.dataset.hashing import hash_file, hash_text
-from chat_finetune.dataset.held_out import needed_splits
+from chat_finetune.dataset.slicing import needed_splits
 from chat_finetune.errors import (
     AccessError,
     ChatFinetuneError,

@@ -165,8 +165,23 @@ def test_local_folder_has_no_subset(source: Path, tmp_path: Path) -> None:
         prepare_dataset(config(source, subset="en"), tmp_path)
 
 
+_HEAVY = "{'polars', 'datasets', 'huggingface_hub', 'pyarrow', 'pandas'} & set(sys.modules)"
+
+
+def _printed_by(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
 def test_importing_it_loads_neither_polars_nor_datasets() -> None:
-    heavy = "{'polars', 'datasets', 'huggingface_hub', 'pyarrow', 'pandas'}"
-    code = f"import sys, chat_finetune.dataset; print(sorted({heavy} & set(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert run.stdout.strip() == "[]"
+    assert _printed_by(f"import sys, chat_finetune.dataset; print(sorted({_HEAVY}))") == "[]"
+
+
+def test_what_is_prepared_already_is_found_without_them(source: Path, tmp_path: Path) -> None:
+    prepare_dataset(config(source), tmp_path / "cache")
+    code = (
+        "import sys; from pathlib import Path; from chat_finetune.dataset import prepare_dataset; "
+        "from tests.chat_finetune.dataset_samples import config; "
+        f"print(prepare_dataset(config(Path(sys.argv[1])), Path(sys.argv[2])).cached, sorted({_HEAVY}))"
+    )
+    assert _printed_by(code, str(source), str(tmp_path / "cache")) == "True []"

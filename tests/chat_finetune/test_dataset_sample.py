@@ -38,7 +38,7 @@ def test_rows_have_the_shape_of_ultrachat() -> None:
 
 
 def test_what_is_written_of_it_never_changes(tmp_path: Path) -> None:
-    """The hash tells jobs whether their data has changed: change it on purpose, with `checks.VERSION`."""
+    """The hash tells jobs whether their data has changed: change it on purpose, with `cache.VERSION`."""
     prepared = prepare_dataset(config(SAMPLE), tmp_path)
     assert (prepared.rows, prepared.dropped) == (184, 0)
     assert prepared.content_hash == "28dafd94909cdfa2db4051e41a0cab1d519f75ea4c556ba11cd70ad19fc0a90e"
