@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from azure.ai.ml import MLClient
+from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.authorization import AuthorizationManagementClient
 
 from chat_finetune.platform.computes import Computes
@@ -68,13 +69,16 @@ class Platform:
             self.settings.workspace_name,
             enable_telemetry=False,
             show_progress=False,
-            **self._timeouts,
+            **self._shared,
         )
 
-    @property
-    def _timeouts(self) -> dict[str, Any]:
+    @cached_property
+    def _shared(self) -> dict[str, Any]:
+        """What every client of the SDK takes: the connections of all, instead of some for each."""
         seconds = self.settings.request_timeout_seconds
-        return {"connection_timeout": seconds, "read_timeout": seconds}
+        timeouts = {"connection_timeout": seconds, "read_timeout": seconds}
+        transport = self._opened.enter_context(RequestsTransport(**timeouts))
+        return {"transport": transport, **timeouts}
 
     def sign_in(self) -> None:
         """Ask for a token, as every call does.
@@ -130,7 +134,7 @@ class Platform:
                     registry_name=name,
                     enable_telemetry=False,
                     show_progress=False,
-                    **self._timeouts,
+                    **self._shared,
                 )
             self._registries[name] = Registry(client, name)
         return self._registries[name]
@@ -142,7 +146,7 @@ class Platform:
     @cached_property
     def roles(self) -> Roles:
         client = AuthorizationManagementClient(
-            self._credential, self.settings.subscription_id, **self._timeouts
+            self._credential, self.settings.subscription_id, **self._shared
         )
         http = self._http("https://management.azure.com")
         return Roles(self._opened.enter_context(client), http, self._token)

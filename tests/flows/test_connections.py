@@ -1,9 +1,11 @@
 """How long a connection lasts: for the next step of its thread, if nothing has changed or gone wrong."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from prefect import flow
 
@@ -84,3 +86,22 @@ def test_settings_that_have_changed_mean_a_new_connection(
         assert before.runs._http.is_closed
 
     in_a_flow(body)
+
+
+def test_all_clients_of_a_workspace_share_their_connections(platform: "Platform") -> None:
+    before = _connection_count()
+    registry = platform.registry("azureml")
+    registry.component("chat_completion_pipeline")
+    platform.computes.find("nothing")
+    after_the_first = _connection_count()
+    assert platform.jobs.find("nothing") is platform.endpoints.find("nothing") is None
+    assert platform.computes.usages()
+    registry.foundation_model("finch", "latest")
+    assert _connection_count() == after_the_first > before
+    platform.close()
+    assert _connection_count() == before
+
+
+def _connection_count() -> int:
+    gc.collect()
+    return sum(found.status == psutil.CONN_ESTABLISHED for found in psutil.Process().net_connections("tcp"))
