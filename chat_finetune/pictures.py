@@ -1,5 +1,6 @@
 """Charts as PNG files, by matplotlib: only whoever draws one pays for its import."""
 
+import threading
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -19,6 +20,12 @@ def png(figure: "Figure") -> bytes:
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     return picture.getvalue()
+
+
+@cache
+def get_ready() -> None:
+    """Import matplotlib beside what goes on, for whoever waits now and draws afterwards."""
+    threading.Thread(target=_figure_type, name="import-matplotlib", daemon=True).start()
 
 
 @cache  # what is alive at the second chart is not there for good
