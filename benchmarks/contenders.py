@@ -75,17 +75,17 @@ class Contenders:
 @contextmanager
 def surroundings(root: Path, pace: str) -> Iterator[tuple[Service, str]]:
     """The service with its MLflow, and the API URL of a Prefect server; both are up."""
-    from commands.server import prefect_server, use_api, wait_until_ready
+    from commands.server import prefect_server, use_api
 
     options = ("--pace", pace, "--quota", "100000")
-    with prefect_server(root / "server") as url, Service(root / "azure", REGISTRY, *options) as service:
-        wait_until_ready(url)
+    with prefect_server(root / "server") as server, Service(root / "azure", REGISTRY, *options) as service:
+        server.wait_until_ready()
         before = dict(os.environ)
         os.environ.update(service.environment)
         try:
-            with use_api(url):
+            with use_api(server.api_url):
                 _wake_mlflow()
-                yield service, url
+                yield service, server.api_url
         finally:
             os.environ.clear()
             os.environ.update(before)

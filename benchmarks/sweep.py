@@ -86,19 +86,19 @@ def config(trial_count: int, folder: Path) -> SweepConfig:
 
 
 def main() -> int:
-    from commands.server import prefect_server, use_api, wait_until_ready
+    from commands.server import prefect_server, use_api
 
     counts = [int(count) for count in sys.argv[1:]] or [10, 100, 1_000]
     with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder:
         root = Path(folder)
         with (
-            prefect_server(root / "server") as url,
+            prefect_server(root / "server") as server,
             Service(root / "azure", REGISTRY, "--quota", "100000") as service,
         ):
-            wait_until_ready(url)
+            server.wait_until_ready()
             os.environ.update(service.environment)
-            with use_api(url):
-                bench = _Bench(service, url, root)
+            with use_api(server.api_url):
+                bench = _Bench(service, server.api_url, root)
                 undisturbed = [bench.measure(count, killed=False) for count in counts]
                 killed = bench.measure(counts[-1], killed=True)
     print(_report(undisturbed, killed))

@@ -130,15 +130,15 @@ def main() -> int:
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep there what the flows printed")
     told = parser.parse_args()
 
-    from commands.server import prefect_server, use_api, wait_until_ready
+    from commands.server import prefect_server, use_api
 
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         root = Path(folder)
         started = time.monotonic()
-        with prefect_server(root / "server") as url, Service(root / "azure", REGISTRY) as service:
-            wait_until_ready(url)
-            with use_api(url):
-                damage = run_killer(service, url, root, told.kills, told.seed)
+        with prefect_server(root / "server") as server, Service(root / "azure", REGISTRY) as service:
+            server.wait_until_ready()
+            with use_api(server.api_url):
+                damage = run_killer(service, server.api_url, root, told.kills, told.seed)
         if told.log is not None:
             told.log.write_bytes((root / "flow.log").read_bytes())
         print(f"seed {told.seed}: {damage}")

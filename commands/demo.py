@@ -16,7 +16,7 @@ from rich.console import Console
 
 from chat_finetune.errors import ConfigError
 from commands.arguments import parse_retrain_config, trainer_kind
-from commands.server import configured_api_url, prefect_server, wait_until_ready
+from commands.server import configured_api_url, prefect_server
 
 _PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = {
@@ -39,9 +39,10 @@ def run_demo(flags: Sequence[str], *, as_json: bool, keep_ui: bool) -> int:
     with ExitStack() as stack:
         url = configured_api_url()
         if url is None:
-            url = stack.enter_context(prefect_server(_STATE / "prefect"))
+            server = stack.enter_context(prefect_server(_STATE / "prefect"))
             console.print("Starting a Prefect server and Azure ML on loopback (longest the first time)…")
-            wait_until_ready(url)
+            server.wait_until_ready()
+            url = server.api_url
         console.print(f"Prefect UI: {url.removesuffix('/api')}")
         command = [_azureml_local(), "run", "--", sys.executable, "-m", "commands", "retrain"]
         options = ["--config", str(config), *(["--json"] if as_json else []), *flags]

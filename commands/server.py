@@ -1,11 +1,13 @@
 """A Prefect server for one command, when none is configured."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -16,6 +18,8 @@ from chat_finetune.errors import ServiceUnavailableError
 _START_TIMEOUT_SECONDS = 180.0
 _STOP_TIMEOUT_SECONDS = 20.0
 _PROBE_INTERVAL_SECONDS = 0.25
+# How Python ends a traceback.
+_RAISED = re.compile(r"^[\w.]+(?:Error|Exception): .+", re.M)
 
 
 def configured_api_url() -> str | None:
@@ -26,11 +30,48 @@ def configured_api_url() -> str | None:
     return url
 
 
-@contextmanager
-def prefect_server(home: Path, port: int = 0) -> Iterator[str]:
-    """A server on 127.0.0.1 whose state is in `home`; gives its API URL, ends with the block.
+@dataclass(frozen=True)
+class PrefectServer:
+    """A server that has been started, and takes 20 to 30 s where its state is fresh."""
 
-    It is not ready yet: `wait_until_ready` waits. A fresh state takes 20 to 30 s.
+    api_url: str
+    log_file: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def ui_url(self) -> str:
+        return self.api_url.removesuffix("/api")
+
+    def wait_until_ready(self) -> None:
+        """Wait for its health.
+
+        Raises:
+            ServiceUnavailableError: it ended, or did not come up.
+        """
+        deadline = monotonic() + _START_TIMEOUT_SECONDS
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while monotonic() < deadline:
+                if self.process.poll() is not None:
+                    raise self._unavailable(f"ended by itself with code {self.process.returncode}")
+                try:
+                    if client.get(f"{self.api_url}/health").is_success:
+                        return
+                except httpx.TransportError:
+                    pass  # not listening yet
+                sleep(_PROBE_INTERVAL_SECONDS)
+        raise self._unavailable(f"did not start within {_START_TIMEOUT_SECONDS:.0f} s")
+
+    def _unavailable(self, what: str) -> ServiceUnavailableError:
+        raised = _RAISED.findall(self.log_file.read_text(encoding="utf-8", errors="replace"))
+        return ServiceUnavailableError(
+            f"The Prefect server at {self.api_url} {what}{f': {raised[-1]}' if raised else '.'}",
+            f"Read {self.log_file}, or set PREFECT_API_URL to a server that runs.",
+        )
+
+
+@contextmanager
+def prefect_server(home: Path, port: int = 0) -> Iterator[PrefectServer]:
+    """A server on 127.0.0.1 whose state is in `home`; ends with the block. It is not ready yet.
 
     Args:
         home: folder of its database and log.
@@ -47,8 +88,9 @@ def prefect_server(home: Path, port: int = 0) -> Iterator[str]:
         "DO_NOT_TRACK": "1",
     }
     command = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
-    with prefect_process(command, environment, home / "server.log"):
-        yield f"http://127.0.0.1:{port}/api"
+    log_file = home / "server.log"
+    with prefect_process(command, environment, log_file) as process:
+        yield PrefectServer(f"http://127.0.0.1:{port}/api", log_file, process)
 
 
 @contextmanager
@@ -85,27 +127,6 @@ def use_api(api_url: str) -> Iterator[None]:
 
     with temporary_settings({PREFECT_API_URL: api_url}):
         yield
-
-
-def wait_until_ready(api_url: str) -> None:
-    """Wait for the server's health.
-
-    Raises:
-        ServiceUnavailableError: it did not come up.
-    """
-    deadline = monotonic() + _START_TIMEOUT_SECONDS
-    with httpx.Client(trust_env=False, timeout=5) as client:
-        while monotonic() < deadline:
-            try:
-                if client.get(f"{api_url}/health").is_success:
-                    return
-            except httpx.TransportError:
-                pass  # not listening yet
-            sleep(_PROBE_INTERVAL_SECONDS)
-    raise ServiceUnavailableError(
-        f"The Prefect server at {api_url} did not start within {_START_TIMEOUT_SECONDS:.0f} s.",
-        "Read server.log in its state folder, or set PREFECT_API_URL to a server that runs.",
-    )
 
 
 def _free_port(wanted: int = 0) -> int:

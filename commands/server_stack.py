@@ -12,7 +12,7 @@ from rich.console import Console
 from chat_finetune.errors import ServiceUnavailableError
 from commands.deploy import deploy_all
 from commands.deployments import PROJECT, WORK_POOL
-from commands.server import prefect_process, prefect_server, use_api, wait_until_ready
+from commands.server import prefect_process, prefect_server, use_api
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,14 +38,14 @@ def run_server(config: Mapping[str, Any] | None = None, state: Path | None = Non
         signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
-            url = stack.enter_context(prefect_server(state / "prefect", _PORT))
+            server = stack.enter_context(prefect_server(state / "prefect", _PORT))
             console.print("Starting Prefect's server (longest the first time)…")
-            wait_until_ready(url)
-            stack.enter_context(use_api(url))
+            server.wait_until_ready()
+            stack.enter_context(use_api(server.api_url))
             for line in deploy_all(config):
                 console.print(f"  {line}")
-            worker = stack.enter_context(_worker(url, state))
-            console.print(f"Prefect UI: {url.removesuffix('/api')}  (Ctrl-C ends server and worker)")
+            worker = stack.enter_context(_worker(server.api_url, state))
+            console.print(f"Prefect UI: {server.ui_url}  (Ctrl-C ends server and worker)")
             worker.wait()
         raise ServiceUnavailableError(
             f"The worker ended by itself with code {worker.returncode}.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from commands.progress import show_progress
-from commands.server import configured_api_url, prefect_server, use_api, wait_until_ready
+from commands.server import configured_api_url, prefect_server, use_api
 
 
 @contextmanager
@@ -17,12 +17,12 @@ def flow_session(console: Console) -> Iterator[None]:
     """A Prefect API, started if none is configured, and progress on the console; nothing else on stdout."""
     with ExitStack() as stack:
         if configured_api_url() is None:
-            url = stack.enter_context(prefect_server(_prefect_home()))
+            server = stack.enter_context(prefect_server(_prefect_home()))
             console.print("Starting a Prefect server for this run; set PREFECT_API_URL to use yours.")
-            wait_until_ready(url)
-            stack.enter_context(use_api(url))
+            server.wait_until_ready()
+            stack.enter_context(use_api(server.api_url))
             stack.callback(_send_logs)
-            console.print(f"Prefect UI: {url.removesuffix('/api')}")
+            console.print(f"Prefect UI: {server.ui_url}")
         stack.enter_context(without_dots())
         stack.enter_context(show_progress(console))
         yield

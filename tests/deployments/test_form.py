@@ -8,7 +8,7 @@ import pytest
 
 from chat_finetune.catalog import load_catalog
 from chat_finetune.config import RetrainConfig
-from commands.server import prefect_server, use_api, wait_until_ready
+from commands.server import prefect_server, use_api
 from tests import prefect_ui
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server's UI; the server is the one that is configured."""
-    with prefect_server(tmp_path_factory.mktemp("server")) as api_url:
-        wait_until_ready(api_url)
-        with use_api(api_url):
-            yield api_url.removesuffix("/api")
+    with prefect_server(tmp_path_factory.mktemp("server")) as server:
+        server.wait_until_ready()
+        with use_api(server.api_url):
+            yield server.ui_url
 
 
 def test_a_block_that_the_form_created_holds_what_was_typed(browser: "Chrome", ui: str) -> None:

@@ -85,16 +85,16 @@ def prefect_server() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, postgresql.Database]]:
     """API URL of a Prefect server on PostgreSQL, and its database; skipped where none is installed."""
-    from commands.server import prefect_server, wait_until_ready
+    from commands.server import prefect_server
 
     if (programs := postgresql.programs()) is None:
         pytest.skip("no PostgreSQL: on Debian, apt-get install postgresql")
     with postgresql.open_database(programs) as database, pytest.MonkeyPatch.context() as environment:
         environment.setenv("PREFECT_API_DATABASE_CONNECTION_URL", database.url)
-        with prefect_server(tmp_path_factory.mktemp("server")) as api_url:
+        with prefect_server(tmp_path_factory.mktemp("server")) as server:
             environment.undo()
-            wait_until_ready(api_url)
-            yield api_url, database
+            server.wait_until_ready()
+            yield server.api_url, database
 
 
 @pytest.fixture
