@@ -1,14 +1,23 @@
 """The command line's flags, made from the config models."""
 
 import argparse
+import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill, indent
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
-from pydantic_settings import BaseSettings, CliPositionalArg, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    CliPositionalArg,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from chat_finetune.catalog import load_catalog
 from chat_finetune.chat_config import AskConfig, BaseConfig, ChatConfig
@@ -27,6 +36,8 @@ _LISTED = fill(
 )
 
 _Config = TypeVar("_Config", bound=BaseModel)
+_FLAG = re.compile(r"--[\w.-]+")
+_SEE_HELP = "`chat-finetune {} --help` lists every field with its bounds."
 
 
 class _Arguments(BaseSettings):
@@ -110,10 +121,7 @@ def parse_flags(config: type[_Config], arguments: Sequence[str]) -> _Config:
         ConfigError: a flag holds something else than a config does.
     """
     command, flags = _FLAGS[config]
-    try:
-        return config.model_validate(flags(_cli_parse_args=list(arguments)).model_dump())
-    except ValidationError as error:
-        raise ConfigError(*explain(error, command)) from error
+    return _parse(command, config, flags, arguments, {})
 
 
 def trainer_kind(arguments: Sequence[str]) -> str:
@@ -141,11 +149,7 @@ def parse_retrain_config(arguments: Sequence[str], file: Path | None = None) -> 
         ConfigError: the file or a flag holds something else than a config does.
     """
     from_file = read_config_file(file) if file else {}
-    try:
-        parsed = _RetrainArguments(_cli_parse_args=list(arguments), **from_file)
-        return RetrainConfig.model_validate(parsed.model_dump())
-    except ValidationError as error:
-        raise ConfigError(*explain(error)) from error
+    return _parse("retrain", RetrainConfig, _RetrainArguments, arguments, from_file)
 
 
 def parse_sweep_config(arguments: Sequence[str], file: Path | None = None) -> SweepConfig:
@@ -155,11 +159,33 @@ def parse_sweep_config(arguments: Sequence[str], file: Path | None = None) -> Sw
         ConfigError: the file or a flag holds something else than a config does.
     """
     from_file = read_config_file(file) if file else {}
+    return _parse("sweep", SweepConfig, _SweepArguments, arguments, from_file)
+
+
+def _parse(
+    command: str,
+    config: type[_Config],
+    flags: type[_Arguments],
+    arguments: Sequence[str],
+    from_file: dict[str, Any],
+) -> _Config:
     try:
-        parsed = _SweepArguments(_cli_parse_args=list(arguments), **from_file)
-        return SweepConfig.model_validate(parsed.model_dump())
+        parsed = flags(_cli_parse_args=list(arguments), _cli_exit_on_error=False, **from_file)
+        return config.model_validate(parsed.model_dump())
     except ValidationError as error:
-        raise ConfigError(*explain(error, "sweep")) from error
+        raise ConfigError(*explain(error, command)) from error
+    except SettingsError as error:
+        # Without the usage, which is a screen and more.
+        message = str(error).removeprefix("error parsing CLI: ")
+        raise ConfigError(f"{message}{_meant(flags, message)}", _SEE_HELP.format(command)) from error
+
+
+def _meant(flags: type[_Arguments], message: str) -> str:
+    """The flags that a wrong one resembles, as a question."""
+    known = _FLAG.findall(CliSettingsSource(flags).root_parser.format_usage())
+    alike = (get_close_matches(wrong, known, n=1) for wrong in _FLAG.findall(message) if wrong not in known)
+    names = [name for names in alike for name in names]
+    return f"; did you mean {', '.join(names)}?" if names else ""
 
 
 def read_config_file(file: Path) -> dict[str, Any]:
@@ -181,7 +207,7 @@ def read_config_file(file: Path) -> dict[str, Any]:
 def explain(error: ValidationError, command: str = "retrain") -> tuple[str, str]:
     """What is wrong with which field, a line each; and what to do."""
     lines = [f"{_dotted(item['loc'])}: {item['msg']}, not {item['input']!r}" for item in error.errors()]
-    return "\n".join(lines), f"`chat-finetune {command} --help` lists every field with its bounds."
+    return "\n".join(lines), _SEE_HELP.format(command)
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:

@@ -117,11 +117,28 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path):
         parse_retrain_config([], tmp_path / "nowhere.yaml")
 
 
-def test_a_flag_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        main(["retrain", "--trainer.learning_rat", "1e-4"])
-    assert ended.value.code == 2
-    assert "unrecognized arguments: --trainer.learning_rat" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["retrain", "--trainer.learning_rat", "1e-4"],
+            "unrecognized arguments: --trainer.learning_rat 1e-4; did you mean --trainer.learning_rate?",
+        ),
+        (["sweep", "--max_concurent", "2"], "did you mean --max_concurrent?"),
+        (["reap", "--no-dryrun"], "unrecognized arguments: --no-dryrun; did you mean --no-dry_run?"),
+        (["chat", "--xyzzy"], "unrecognized arguments: --xyzzy"),
+        (["retrain", "--data.percent"], "argument --data.percent: expected one argument"),
+        (["ask"], "the following arguments are required: QUESTION"),
+    ],
+)
+def test_a_flag_that_is_not_understood_is_told_in_two_lines(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    told, remedy = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: ")
+    assert told.endswith(message)
+    assert remedy == f"  → `chat-finetune {arguments[0]} --help` lists every field with its bounds."
 
 
 def test_the_schema_is_json_with_every_group(capsys: pytest.CaptureFixture[str]):
