@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from chat_finetune.errors import ChatFinetuneError
+
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _SHOWN_LINE_COUNT = 6
 _SHOWN_STEP_COUNT = 20
@@ -44,7 +46,7 @@ class RunProgress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take in a record of Prefect's run loggers; `task_run_name` is Prefect's own field."""
         name = getattr(record, "task_run_name", None)
-        if name is None and record.levelno < logging.WARNING:
+        if name is None and (record.levelno < logging.WARNING or _is_told_at_the_end(record)):
             return
         message = record.getMessage()
         with self._guard:
@@ -122,6 +124,11 @@ def show_progress(console: Console) -> Iterator[None]:
             logger.removeHandler(progress)
         for handler in terminals:
             root.addHandler(handler)
+
+
+def _is_told_at_the_end(record: logging.LogRecord) -> bool:
+    """Whether it is what ends the run, which the command says in words of its own."""
+    return record.exc_info is not None and isinstance(record.exc_info[1], ChatFinetuneError)
 
 
 def _first_line(message: str) -> str:

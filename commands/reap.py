@@ -21,7 +21,7 @@ def run_reap(config: ReapConfig, *, as_json: bool) -> None:
         ChatFinetuneError: Azure ML could not be asked, or refused.
     """
     console = Console(file=sys.stderr if as_json else sys.stdout)
-    with flow_session(console):
+    with flow_session(console, config.workspace):
         from flows.reap import reap
 
         result = reap(config)

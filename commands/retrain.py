@@ -20,7 +20,7 @@ def run_retrain(config: RetrainConfig, *, as_json: bool) -> None:
         ChatFinetuneError: what stopped the run.
     """
     console = Console(file=sys.stderr if as_json else sys.stdout)
-    with flow_session(console):
+    with flow_session(console, config.workspace):
         from flows.retrain import retrain
 
         result = retrain(config)

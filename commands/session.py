@@ -8,13 +8,22 @@ from pathlib import Path
 
 from rich.console import Console
 
+from chat_finetune.groups import WorkspaceConfig
+from chat_finetune.settings import load_settings
 from commands.progress import show_progress
 from commands.server import configured_api_url, prefect_server, use_api
 
 
 @contextmanager
-def flow_session(console: Console) -> Iterator[None]:
-    """A Prefect API, started if none is configured, and progress on the console; nothing else on stdout."""
+def flow_session(console: Console, workspace: WorkspaceConfig) -> Iterator[None]:
+    """A Prefect API, started if none is configured, and progress on the console; nothing else on stdout.
+
+    Raises:
+        ConfigError: no workspace is configured; nothing has been started.
+        ServiceUnavailableError: the server did not start.
+    """
+    if not workspace.block:
+        load_settings()
     with ExitStack() as stack:
         if configured_api_url() is None:
             server = stack.enter_context(prefect_server(_prefect_home()))

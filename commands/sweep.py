@@ -34,7 +34,7 @@ def run_sweep(config: SweepConfig, *, as_json: bool) -> None:
         ChatFinetuneError: what stopped the sweep.
     """
     console = Console(file=sys.stderr if as_json else sys.stdout)
-    with flow_session(console):
+    with flow_session(console, config.workspace):
         from prefect import get_client
         from prefect.flow_engine import run_flow_async
 
