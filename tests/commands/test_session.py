@@ -24,7 +24,10 @@ def test_what_was_logged_last_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     def speaking() -> None:
         get_run_logger().info("the last word")
 
-    with temporary_settings(restore_defaults={PREFECT_API_URL}), flow_session(Console(file=StringIO()), WorkspaceConfig(block="elsewhere")):
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        flow_session(Console(file=StringIO()), WorkspaceConfig(block="elsewhere")),
+    ):
         speaking()
     with closing(sqlite3.connect(tmp_path / "prefect.db")) as database:
         kept = [message for (message,) in database.execute("select message from log")]

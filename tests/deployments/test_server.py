@@ -232,7 +232,9 @@ def test_a_run_over_its_budget_completes_and_is_told_to_the_webhook(
     config = make_config(run={"budget_usd": 1e-9, "skip_unchanged": False})
     assert stack.start_run(config).returncode == 0
     told = stack.receiver.told.get(timeout=60)["text"]
-    assert re.match(r"retrain \S+ is over budget: it has cost about 0\.\d\d USD, of 0\.00 USD\nmanual\n", told)
+    assert re.match(
+        r"retrain \S+ is over budget: it has cost about 0\.\d\d USD, of 0\.00 USD\nmanual\n", told
+    )
     assert f"{stack.ui}/runs/flow-run/" in told
 
 
