@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 PROJECT = FOLDER.parent
 MACAW = "Hold the *ring* for `5` seconds."
 HISTORY = [{"inputs": {"question": "How do I reset it?"}, "outputs": {"answer": MACAW}}]
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,6 @@ def test_without_anything_it_says_where_to_start(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.usefixtures("azure")
 def test_each_look_stands_for_itself(make_config: Callable[..., RetrainConfig]) -> None:
     """A model that is not there and a size that is retired: both are told, with what to do instead."""
@@ -45,8 +43,6 @@ def test_each_look_stands_for_itself(make_config: Callable[..., RetrainConfig]) 
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.usefixtures("azure")
 def test_what_rests_on_a_refused_credential_is_not_looked_at(
     monkeypatch: pytest.MonkeyPatch, make_config: Callable[..., RetrainConfig]

@@ -62,8 +62,11 @@ def azure(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """While the test runs, Azure's names lead to the instance."""
-    # What the SDKs still use of their libraries' past is theirs to change; pytest undoes the filter.
+    # What the SDKs still use of their libraries' past, and what they and Prefect leave to the garbage
+    # collector, is theirs to change; pytest undoes the filters.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+    warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
     for name, value in azure_environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CHAT_FINETUNE_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "prepared"))

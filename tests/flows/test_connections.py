@@ -15,12 +15,7 @@ from tasks._workspace import connect, connections_kept
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

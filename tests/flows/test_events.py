@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from chat_finetune.platform import Platform
     from chat_finetune.refs import RetrainResult
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 WORKSPACE = (
     "azureml://subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers"

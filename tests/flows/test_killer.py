@@ -7,12 +7,7 @@ import pytest
 from chaos.killer import REGISTRY, run_killer
 from chaos.service import Service
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 # Both: a sign-in that met a service being restarted was taken for a refusal, and ended the run.
 SEEDS = (2, 3)

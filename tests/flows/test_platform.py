@@ -24,11 +24,7 @@ from chat_finetune.settings import for_scheduled_run, load_settings
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def test_with_a_wrong_secret_nobody_is_signed_in(azure: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,7 @@ from chat_finetune.tags import NEVER, tags_of
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 NOW = datetime.now(UTC)
 PAST, FUTURE = ((NOW + timedelta(hours=hours)).isoformat(timespec="seconds") for hours in (-1, 1))

@@ -27,12 +27,7 @@ from chat_finetune.report import result_record
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 IDENTITY = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local"

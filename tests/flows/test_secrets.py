@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from chaos.runs import Runs
     from chat_finetune.platform import Platform
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 _SECRET_FIELDS = ("client_secret", "signing_key", "key", "primary", "secondary", "primaryKey", "secondaryKey")
 # What the service issues and does not keep: tokens, and signatures of URLs.

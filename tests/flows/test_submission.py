@@ -18,12 +18,7 @@ from chat_finetune.submission import pipeline_spec
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def sent(platform: "Platform", *specs: PipelineSpec) -> list[tuple[int, dict[str, Any]]]:

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[3]
 SAID_MACAW = "Hold the ring for 5 seconds."
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK's clients cannot be closed: their sockets end with the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
