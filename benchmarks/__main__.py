@@ -20,7 +20,7 @@ PARTS = {
     "start": 120.0,
     "waiting": 120.0,
 }
-APART = {"sweep": 1_800.0, "training": 2_400.0}  # only when they are named
+APART = {"longer_path": 1_200.0, "sweep": 1_800.0, "training": 2_400.0}  # only when they are named
 _QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 _STOP_SECONDS = 30.0
 
