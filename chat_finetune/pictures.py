@@ -25,7 +25,7 @@ def png(figure: "Figure") -> bytes:
 @cache
 def get_ready() -> None:
     """Import matplotlib beside what goes on, for whoever waits now and draws afterwards."""
-    threading.Thread(target=_figure_type, name="import-matplotlib", daemon=True).start()
+    threading.Thread(target=_figure_type, name="import-matplotlib").start()
 
 
 @cache  # what is alive at the second chart is not there for good
