@@ -6,7 +6,7 @@ from pathlib import Path
 from chat_finetune.config import RetrainConfig
 from chat_finetune.dataset import PreparedDataset
 from chat_finetune.errors import ConfigError
-from chat_finetune.names import job_name
+from chat_finetune.names import checkpoint_folder, job_name
 from chat_finetune.refs import CommandSpec, ComputeRef, FoundationModelRef, RunRef, TrainingLength
 from chat_finetune.tags import price_tag, tags_of
 from chat_finetune.trainers import CommandJobConfig
@@ -40,22 +40,21 @@ def command_spec(
     name = job_name(run.flow_run_id)
     processes = max(1, compute.gpu_count) * compute.node_count
     batch = trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * processes
-    code = Path(trainer.code or _TRAINING).resolve()
     return CommandSpec(
         name=name,
         display_name=f"{_short(model)}-bs{batch}-{trainer.lr_scheduler_type}-{trainer.method}",
         experiment_name=f"chat_completion_{_short(model)}",
-        code=str(code),
+        code=str(_code(trainer)),
         command=_command_line(trainer, model),
         image=trainer.image or (_GPU_IMAGE if compute.gpu_count else _CPU_IMAGE),
-        requirements=_requirements(code, trainer),
+        requirements=requirements_of(trainer),
         base_model=model.id,
         cluster=compute.cluster,
         gpu_count=compute.gpu_count,
         node_count=compute.node_count,
         train_path=str(dataset.splits["train_sft"].path),
         test_path=str(dataset.splits["test_sft"].path),
-        checkpoints=f"azureml://datastores/workspaceblobstore/paths/chat-finetune/{name}/checkpoints/",
+        checkpoint_folder=checkpoint_folder(name),
         length=TrainingLength(epoch_count=trainer.num_train_epochs, max_steps=trainer.max_steps),
         tags={
             **tags_of(run),
@@ -64,6 +63,23 @@ def command_spec(
             "data_source": dataset.name,
         },
     )
+
+
+def requirements_of(trainer: CommandJobConfig) -> tuple[str, ...]:
+    """The packages that the training code names, and what the method needs beside them.
+
+    Raises:
+        ConfigError: the training code is not there.
+    """
+    file = _code(trainer) / "requirements.txt"
+    if not file.is_file():
+        raise ConfigError(
+            f"{file.parent} holds no requirements.txt: the training code is not there.",
+            "Set trainer.code to the project's folder training, or to a folder like it.",
+        )
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    own = [line for line in lines if line and not line.startswith("#")]
+    return (*own, _QLORA_REQUIREMENT) if trainer.method == "qlora" else tuple(own)
 
 
 def _short(model: FoundationModelRef) -> str:
@@ -81,13 +97,5 @@ def _command_line(trainer: CommandJobConfig, model: FoundationModelRef) -> str:
     return f"env {_IDENTITY} python -m chat_training.sft {_FILES} --model_name_or_path {base} {options}"
 
 
-def _requirements(code: Path, trainer: CommandJobConfig) -> tuple[str, ...]:
-    file = code / "requirements.txt"
-    if not file.is_file():
-        raise ConfigError(
-            f"{code} holds no requirements.txt: the training code is not there.",
-            "Set trainer.code to the project's folder training, or to a folder like it.",
-        )
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    own = [line for line in lines if line and not line.startswith("#")]
-    return (*own, _QLORA_REQUIREMENT) if trainer.method == "qlora" else tuple(own)
+def _code(trainer: CommandJobConfig) -> Path:
+    return Path(trainer.code or _TRAINING).resolve()

@@ -7,13 +7,17 @@ speaks for models that say nothing. What can be read nowhere is not guessed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chat_finetune.catalog import Catalog
 from chat_finetune.config import ModelConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.literals import parse_literal
 from chat_finetune.refs import FoundationModelRef
+from chat_finetune.trainers import TrainerConfig
+
+if TYPE_CHECKING:
+    from chat_finetune.platform import Platform
 
 # Azure ML's own word in the names of tags, properties and metadata.
 Purpose = Literal["finetune", "inference"]
@@ -30,6 +34,17 @@ class AllowList:
 
     def allows(self, size_name: str) -> bool:
         return self.source == "none" or size_name.lower() in {size.lower() for size in self.sizes}
+
+
+def find_model(platform: "Platform", config: ModelConfig, trainer: TrainerConfig) -> FoundationModelRef:
+    """The model that is tuned: of the registry, or of the hub, where a command job trains.
+
+    Raises:
+        MissingError: the registry has no such model.
+        ConfigError: a version of a hub's model was given.
+    """
+    in_hub = hub_model(config) if trainer.kind == "command_job" else None
+    return in_hub or platform.registry(config.registry).foundation_model(config.name, config.version)
 
 
 def hub_model(config: ModelConfig) -> FoundationModelRef | None:

@@ -38,23 +38,22 @@ class ResolvedParameters:
     changes: tuple[ParameterChange, ...]
 
 
-UNCHANGED = ResolvedParameters({}, ())
+_UNCHANGED = ResolvedParameters({}, ())
 
 
 def resolve_parameters(
-    trainer: TrainerConfig, model: FoundationModelRef, component: ComponentRef
+    trainer: TrainerConfig, model: FoundationModelRef, component: ComponentRef | None
 ) -> ResolvedParameters:
     """The configuration and the model's own defaults, as the component takes them.
+
+    A command job takes the configuration as it is.
 
     Raises:
         ConfigError: the configuration has a value that the component refuses, or the model's
             defaults cannot be read.
     """
-    if trainer.kind == "command_job":
-        raise ConfigError(
-            "trainer.kind is command_job, and a sweep trains with the registry's component.",
-            "Set trainer.kind to registry_pipeline.",
-        )
+    if trainer.kind == "command_job" or component is None:
+        return _UNCHANGED
     values: dict[str, Value] = {}
     changes: list[ParameterChange] = []
     title = f"{component.name} {component.version}"

@@ -305,8 +305,8 @@ class PipelineSpec(_Record):
 class CommandSpec(_Record):
     """Everything that a fine-tuning command job is made of.
 
-    `base_model` is a model of a registry, or a Hugging Face id. `checkpoints` is a folder of a datastore
-    that a job which is submitted again finds as the one before it left it.
+    `base_model` is a model of a registry, or a Hugging Face id. `checkpoint_folder` is a path in the
+    workspace's datastore; a job that is submitted again finds it as the one before it left it.
     """
 
     name: str
@@ -322,7 +322,7 @@ class CommandSpec(_Record):
     node_count: int
     train_path: str
     test_path: str
-    checkpoints: str
+    checkpoint_folder: str
     length: TrainingLength
     tags: Mapping[str, str]
 

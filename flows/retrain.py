@@ -12,7 +12,7 @@ from prefect.states import Completed
 from chat_finetune.config import JobConfig, RetrainConfig
 from chat_finetune.errors import JobInterruptedError
 from chat_finetune.names import endpoint_name, registered_model_name
-from chat_finetune.parameters import UNCHANGED, resolve_parameters
+from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import (
     FinishedJobRef,
     JobRef,
@@ -121,8 +121,7 @@ def _train_and_try(
     in_background: list[PrefectFuture[Any]],
 ) -> RetrainResult:
     model, component, dataset = source.model, source.component, source.dataset
-    # A command job takes the configuration as it is.
-    parameters = resolve_parameters(config.trainer, model, component) if component else UNCHANGED
+    parameters = resolve_parameters(config.trainer, model, component)
     compute = validate_compute(config, run, model)
     spec = job_spec(config, run, model, component, parameters, dataset, compute)
     job = submit_job(spec, config.job)

@@ -119,6 +119,6 @@ def _promote_best(
         raise JobFailedError(*nobody_won(ranked))
     chosen, model = trial_config(config, won.trial), plan.models[won.trial.model]
     job = poll_job(job_of(won, sweep_name(run.flow_run_id)), chosen.job)
-    parameters = resolve_parameters(chosen.trainer, model, plan.component)
+    parameters = resolve_parameters(chosen.trainer, model, plan.component(chosen.trainer))
     creating = partial(create_endpoint, endpoint, chosen.endpoint, run) if chosen.endpoint.deploy else None
     return promote(chosen, run, model, dataset, plan.place(won.trial).compute, parameters, job, creating)

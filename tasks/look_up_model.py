@@ -3,7 +3,7 @@
 from prefect import get_run_logger, task
 
 from chat_finetune.config import ModelConfig
-from chat_finetune.foundation_model import hub_model
+from chat_finetune.foundation_model import find_model
 from chat_finetune.refs import ComponentRef, FoundationModelRef
 from chat_finetune.trainers import TrainerConfig
 from tasks._results import KEPT
@@ -17,12 +17,10 @@ def look_up_model(
 ) -> tuple[FoundationModelRef, ComponentRef | None]:
     """Find the foundation model, in the registry or on the hub, and the component if one trains."""
     with connect() as platform:
-        registry = platform.registry(config.registry)
+        model = find_model(platform, config, trainer)
         if trainer.kind == "command_job":
-            model = hub_model(config) or registry.foundation_model(config.name, config.version)
             get_run_logger().info("%s %s, trained by our own code", model.name, model.version)
             return model, None
-        model = registry.foundation_model(config.name, config.version)
-        component = registry.component(trainer.component)
+        component = platform.registry(config.registry).component(trainer.component)
     get_run_logger().info("%s %s, %s %s", model.name, model.version, component.name, component.version)
     return model, component

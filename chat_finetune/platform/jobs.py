@@ -11,7 +11,7 @@ from chat_finetune.errors import MissingError
 from chat_finetune.platform.errors import azure_errors
 from chat_finetune.platform.registry import Registry
 from chat_finetune.platform.values import plain
-from chat_finetune.refs import CommandSpec, JobStatus, PipelineSpec
+from chat_finetune.refs import CommandSpec, JobSpec, JobStatus, PipelineSpec
 
 TRAINED_MODEL = "trained_model"
 # The component's own name of the folder that it trains in, checkpoints and all (version 0.0.82).
@@ -114,12 +114,7 @@ def _pipeline(spec: PipelineSpec, component: Any) -> PipelineJob:
     job.display_name = spec.display_name
     job.tags = dict(spec.tags)
     if _CHECKPOINTS in job.outputs:
-        job.outputs[_CHECKPOINTS] = Output(
-            type=AssetTypes.URI_FOLDER,
-            # Written as it trains: what an upload at the end would hold is lost with the machine.
-            mode=InputOutputModes.RW_MOUNT,
-            path=f"azureml://datastores/workspaceblobstore/paths/{spec.checkpoint_folder}",
-        )
+        job.outputs[_CHECKPOINTS] = _checkpoints(spec)
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job
@@ -157,8 +152,17 @@ def _command(spec: CommandSpec) -> Command:
         inputs=inputs,
         outputs={
             TRAINED_MODEL: Output(type=AssetTypes.MLFLOW_MODEL),
-            "checkpoints": Output(type=AssetTypes.URI_FOLDER, path=spec.checkpoints, mode="rw_mount"),
+            "checkpoints": _checkpoints(spec),
         },
+    )
+
+
+def _checkpoints(spec: JobSpec) -> Output:
+    return Output(
+        type=AssetTypes.URI_FOLDER,
+        # Written as it trains: what an upload at the end would hold is lost with the machine.
+        mode=InputOutputModes.RW_MOUNT,
+        path=f"azureml://datastores/workspaceblobstore/paths/{spec.checkpoint_folder}",
     )
 
 

@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chat_finetune.catalog import load_catalog
 from chat_finetune.clusters import CheckedCompute, check_compute, compute_ref, create_cluster
+from chat_finetune.command_job import requirements_of
 from chat_finetune.compute import check_quota, family_key
 from chat_finetune.config import RetrainConfig
 from chat_finetune.errors import ComputeNotSuitableError, ConfigError, PermanentError, QuotaError
+from chat_finetune.foundation_model import find_model
 from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import ClusterRef, ComponentRef, ComputeRef, FoundationModelRef
 from chat_finetune.roles import check_serving_identity
@@ -16,11 +18,13 @@ from chat_finetune.sweep.queue import CONCURRENT, Demand
 from chat_finetune.sweep.refs import Place, SweepPlan, Trial, place_key
 from chat_finetune.sweep.trials import trial_config
 from chat_finetune.sweep_config import SweepConfig
+from chat_finetune.trainers import TrainerConfig
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform
 
 _SECONDS_PER_HOUR = 3600.0
+_PIPELINE: Final = "registry_pipeline"
 
 
 class _Refusals:
@@ -60,16 +64,15 @@ def plan_sweep(
     refusals = _Refusals()
     configs = _configs(config, trials, refusals)
     refusals.check(trials)
-    component = _component(platform, config)
+    components = _components(platform, trials, configs, refusals)
     models = _models(platform, trials, configs, refusals)
-    checked: dict[str, CheckedCompute] = {}
     for trial in trials:
-        if trial.model not in models:
-            continue
-        try:
-            resolve_parameters(configs[trial.number].trainer, models[trial.model], component)
-        except PermanentError as error:
-            refusals.add(error, trial)
+        if trial.model in models:
+            try:
+                _check_trainer(configs[trial.number].trainer, models[trial.model], components)
+            except PermanentError as error:
+                refusals.add(error, trial)
+    checked: dict[str, CheckedCompute] = {}
     for key, alike in _alike(trials).items():
         if alike[0].model in models:
             try:
@@ -79,7 +82,7 @@ def plan_sweep(
             except PermanentError as error:
                 refusals.add(error, *alike)
     refusals.check(trials)
-    return _take(platform, config, trials, configs, models, component, checked, tags)
+    return _take(platform, config, trials, configs, models, components, checked, tags)
 
 
 def demands(config: SweepConfig, plan: SweepPlan, trials: Sequence[Trial]) -> tuple[Demand, ...]:
@@ -105,10 +108,22 @@ def _configs(config: SweepConfig, trials: Sequence[Trial], refusals: _Refusals) 
     return configs
 
 
-def _component(platform: "Platform", config: SweepConfig) -> ComponentRef:
-    if config.base.trainer.kind == "command_job":
-        raise ConfigError("trainer.kind command_job cannot be submitted yet.", "Set registry_pipeline.")
-    return platform.registry(config.base.model.registry).component(config.base.trainer.component)
+def _components(
+    platform: "Platform", trials: Sequence[Trial], configs: Mapping[int, RetrainConfig], refusals: _Refusals
+) -> dict[str, ComponentRef]:
+    """What the trials are trained with that are no command jobs."""
+    wanted: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        one = configs[trial.number]
+        if one.trainer.kind == _PIPELINE:
+            wanted[one.model.registry, one.trainer.component].append(trial)
+    components: dict[str, ComponentRef] = {}
+    for (registry, name), alike in wanted.items():
+        try:
+            components[name] = platform.registry(registry).component(name)
+        except PermanentError as error:
+            refusals.add(error, *alike)
+    return components
 
 
 def _models(
@@ -117,12 +132,23 @@ def _models(
     models: dict[str, FoundationModelRef] = {}
     for name in dict.fromkeys(trial.model for trial in trials):
         alike = [trial for trial in trials if trial.model == name]
-        model = configs[alike[0].number].model
+        every = [configs[trial.number] for trial in alike]
+        # A model of the hub is none that the registry's component could train.
+        one = next((one for one in every if one.trainer.kind == _PIPELINE), every[0])
         try:
-            models[name] = platform.registry(model.registry).foundation_model(name, model.version)
+            models[name] = find_model(platform, one.model, one.trainer)
         except PermanentError as error:
             refusals.add(error, *alike)
     return models
+
+
+def _check_trainer(
+    trainer: TrainerConfig, model: FoundationModelRef, components: Mapping[str, ComponentRef]
+) -> None:
+    if trainer.kind == "command_job":
+        requirements_of(trainer)
+    else:
+        resolve_parameters(trainer, model, components.get(trainer.component))
 
 
 def _alike(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
@@ -183,7 +209,7 @@ def _take(
     trials: Sequence[Trial],
     configs: Mapping[int, RetrainConfig],
     models: Mapping[str, FoundationModelRef],
-    component: ComponentRef,
+    components: Mapping[str, ComponentRef],
     checked: Mapping[str, CheckedCompute],
     tags: dict[str, str],
 ) -> SweepPlan:
@@ -207,7 +233,7 @@ def _take(
                     capacities[pool] = usage.limit_vcpu_count - usage.used_vcpu_count
                     pools[pool] = check.size.vcpu_count * compute.node_count
         places[key] = Place(compute=compute, pools=pools)
-    return SweepPlan(models=models, component=component, places=places, capacities=capacities)
+    return SweepPlan(models=models, components=components, places=places, capacities=capacities)
 
 
 def _usd_per_hour(compute: ComputeRef) -> float | None:

@@ -16,9 +16,9 @@ from chat_finetune.errors import (
 from chat_finetune.jobs import Tell, finished, start_or_attach
 from chat_finetune.names import attempt_name, checkpoint_folder, sweep_name, trial_job_name
 from chat_finetune.parameters import resolve_parameters
-from chat_finetune.refs import JobRef, JobStatus, MetricPoint, PipelineSpec, RunRef, StepRef
+from chat_finetune.refs import JobRef, JobSpec, JobStatus, MetricPoint, RunRef, StepRef
 from chat_finetune.resubmission import next_attempt
-from chat_finetune.submission import pipeline_spec
+from chat_finetune.submission import job_spec
 from chat_finetune.sweep.halving import Halving
 from chat_finetune.sweep.poller import Poller
 from chat_finetune.sweep.refs import SweepPlan, Trial, TrialResult, TrialStatus
@@ -158,11 +158,11 @@ class Desk:
             uris[part] = platform.data.publish(name, file.content_hash[:16], file.path)
         return uris
 
-    def _spec(self, trial: Trial) -> PipelineSpec:
+    def _spec(self, trial: Trial) -> JobSpec:
         config, model = trial_config(self._config, trial), self._plan.models[trial.model]
-        component, compute = self._plan.component, self._plan.place(trial).compute
+        component, compute = self._plan.component(config.trainer), self._plan.place(trial).compute
         parameters = resolve_parameters(config.trainer, model, component)
-        spec = pipeline_spec(config, self._run, model, component, parameters, self._dataset, compute)
+        spec = job_spec(config, self._run, model, component, parameters, self._dataset, compute)
         name = trial_job_name(self._run.flow_run_id, trial.number)
         return spec.model_copy(
             update={
@@ -174,7 +174,7 @@ class Desk:
             }
         )
 
-    def _start(self, platform: "Platform", spec: PipelineSpec) -> JobRef:
+    def _start(self, platform: "Platform", spec: JobSpec) -> JobRef:
         return start_or_attach(platform, spec, self.poller.seen.get)
 
     def _read(self, platform: "Platform", trial: Trial, job: JobRef, status: JobStatus) -> TrialResult:

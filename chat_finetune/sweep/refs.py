@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from chat_finetune.refs import ComponentRef, ComputeRef, FoundationModelRef, RetrainResult, RunRef
 from chat_finetune.sweep_config import Value
+from chat_finetune.trainers import TrainerConfig
 
 
 class _Record(BaseModel):
@@ -65,14 +66,18 @@ class Place(_Record):
 class SweepPlan(_Record):
     """What the trials run on, after every check.
 
-    `models` is by name, `places` by model and VM size; `capacities` is what there is of each pool: trials at
-    the same time, nodes of a cluster, vCPUs of a quota.
+    `models` and `components` are by name, `places` by model and VM size; `capacities` is what there is of
+    each pool: trials at the same time, nodes of a cluster, vCPUs of a quota.
     """
 
     models: Mapping[str, FoundationModelRef]
-    component: ComponentRef
+    components: Mapping[str, ComponentRef]
     places: Mapping[str, Place]
     capacities: Mapping[str, int]
+
+    def component(self, trainer: TrainerConfig) -> ComponentRef | None:
+        """What a trial of this trainer is trained with; None for a command job."""
+        return self.components[trainer.component] if trainer.kind == "registry_pipeline" else None
 
     def place(self, trial: Trial) -> Place:
         return self.places[place_key(trial)]

@@ -1,6 +1,7 @@
 """The real flow against the real service: a private `azureml-local` whose training takes milliseconds."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -163,3 +164,12 @@ def make_config() -> Callable[..., RetrainConfig]:
         return RetrainConfig.model_validate(given)
 
     return make
+
+
+@pytest.fixture
+def command_job_code(tmp_path: Path) -> Path:
+    """A folder of training code that takes milliseconds, as `trainer.code` names one."""
+    code = tmp_path / "code"
+    shutil.copytree(REGISTRY.parent / "command_job", code)
+    shutil.copy(REGISTRY / "code" / "finetune.py", code)
+    return code

@@ -1,6 +1,5 @@
 """The whole flow, on a real Prefect server and Azure ML on loopback."""
 
-import shutil
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -155,15 +154,12 @@ def test_while_a_nightly_is_under_way_the_next_one_is_cancelled(query: Query) ->
 
 
 def test_a_command_job_ends_as_a_pipeline_does(
-    retrain: Run, platform: "Platform", make_config: Config, tmp_path: Path
+    retrain: Run, platform: "Platform", make_config: Config, command_job_code: Path
 ) -> None:
-    code = tmp_path / "code"
-    shutil.copytree(Path(__file__).parent / "command_job", code)
-    shutil.copy(Path(__file__).parent / "registry" / "code" / "finetune.py", code)
     serving = {"name": "with-identity", "keep": True, "identity_id": IDENTITY, "max_queue_wait_seconds": 120}
     serving["environment_variables"] = {"UAI_CLIENT_ID": "the-client"}
     nodes = {"cluster": "two-nodes", "node_count": 2, "max_node_count": 2, "identity_id": IDENTITY}
-    trainer = {"kind": "command_job", "code": str(code)}
+    trainer = {"kind": "command_job", "code": str(command_job_code)}
     result = retrain(make_config(trainer=trainer, endpoint=serving, compute=nodes))
     try:
         client = platform._workspace_client

@@ -65,6 +65,44 @@ def test_two_models_on_two_sizes_are_ranked_and_the_best_is_registered_and_deplo
     assert {job.tags["flow_run_id"] for job in jobs} == {result.run.flow_run_id}
 
 
+def test_command_jobs_are_swept_as_pipelines_are(
+    sweep: Run, platform: "Platform", command_job_code: Path
+) -> None:
+    result = sweep(
+        base={"trainer": {"kind": "command_job", "code": str(command_job_code)}},
+        search={"parameters": {SEED: [250, 150], "trainer.method": ["full", "lora"]}},
+    )
+    told = [(one.trial.parameters[SEED], one.status, one.loss) for one in result.trials]
+    assert told == [(150, "completed", 1.5)] * 2 + [(250, "completed", 2.5)] * 2
+    assert result.winner.evaluation.tuned_loss == 1.5
+    jobs = [platform._workspace_client.jobs.get(one.job or "") for one in result.trials]
+    assert {job.type for job in jobs} == {"command"}
+    assert {job.experiment_name for job in jobs} == {sweep_name(result.run.flow_run_id)}
+    assert len({job.outputs["checkpoints"].path for job in jobs}) == len({job.code for job in jobs}) * 4 == 4
+
+
+def test_command_jobs_compete_with_the_registrys_pipeline(sweep: Run, command_job_code: Path) -> None:
+    ours = {"trainer.kind": "command_job", "trainer.code": str(command_job_code)}
+    result = sweep(search=listed({SEED: 250}, {**ours, SEED: 150}))
+    assert [(one.trial.number, one.loss) for one in result.trials] == [(2, 1.5), (1, 2.5)]
+    assert [step.name for step in result.winner.job.steps] == [result.trials[0].job], "it is its own step"
+
+
+def test_training_code_that_is_not_there_is_told_before_any_trial_is_started(
+    sweep: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"2 of 2 trials cannot run(.|\n)*holds no requirements\.txt"):
+        sweep(
+            base={"trainer": {"kind": "command_job", "code": str(tmp_path)}},
+            search={"parameters": {SEED: [1, 2]}},
+        )
+
+
+def test_a_component_that_is_not_there_is_told_with_its_trials(sweep: Run) -> None:
+    with pytest.raises(ConfigError, match="trial 2: component no_such_component"):
+        sweep(search=listed({SEED: 1}, {"trainer.component": "no_such_component"}))
+
+
 def test_a_trial_that_fails_fails_alone(sweep: Run) -> None:
     result = sweep(search=listed({SEED: 200}, {EPOCHS: 13}))
     assert [(one.trial.number, one.status) for one in result.trials] == [(1, "completed"), (2, "failed")]
