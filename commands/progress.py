@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
@@ -19,8 +19,8 @@ _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _SHOWN_LINE_COUNT = 6
 _SHOWN_STEP_COUNT = 20
 _NAME_WIDTH = 36
-# What Prefect logs when a task run ends, before the state in brackets.
-_FINISHED = "Finished in state "
+# What Prefect logs when a task run begins (at level DEBUG), and when it ends, before the state in brackets.
+_EXECUTING, _FINISHED = "Executing task ", "Finished in state "
 
 
 @dataclass
@@ -36,7 +36,7 @@ class RunProgress(logging.Handler):
     """A line a task, and the last lines they logged; a plain log where nobody watches a terminal."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self._console = console
         self._started_seconds = monotonic()
         self._steps: dict[str, _Step] = {}
@@ -46,6 +46,10 @@ class RunProgress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take in a record of Prefect's run loggers; `task_run_name` is Prefect's own field."""
         name = getattr(record, "task_run_name", None)
+        if record.levelno < logging.INFO:
+            if name is not None and record.getMessage().startswith(_EXECUTING):
+                self._begin(name)
+            return
         if name is None and (record.levelno < logging.WARNING or _is_told_at_the_end(record)):
             return
         message = record.getMessage()
@@ -61,6 +65,11 @@ class RunProgress(logging.Handler):
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def _begin(self, name: str) -> None:
+        """A step runs from here on; of one that is tried again, still from its first try."""
+        with self._guard:
+            self._steps.setdefault(name, _Step(name, monotonic()))
 
     def _note(self, name: str, message: str) -> None:
         step = self._steps.setdefault(name, _Step(name, monotonic()))
@@ -114,9 +123,10 @@ def show_progress(console: Console) -> Iterator[None]:
         logger.addHandler(progress)
     try:
         with (
+            _to_debug(run_loggers, progress),
             Live(progress, console=console, refresh_per_second=8, redirect_stdout=False)
             if console.is_terminal
-            else nullcontext()
+            else nullcontext(),
         ):
             yield
     finally:
@@ -124,6 +134,32 @@ def show_progress(console: Console) -> Iterator[None]:
             logger.removeHandler(progress)
         for handler in terminals:
             root.addHandler(handler)
+
+
+@contextmanager
+def _to_debug(loggers: Sequence[logging.Logger], only: logging.Handler) -> Iterator[None]:
+    """Let one handler have what the loggers say at DEBUG; all others get what they got before."""
+    levels: dict[logging.Logger | logging.Handler, int] = {}
+    for logger in loggers:
+        for handler in _handlers(logger):
+            if handler is not only:
+                levels.setdefault(handler, handler.level)
+                handler.setLevel(max(handler.level, logger.getEffectiveLevel()))
+    for logger in loggers:
+        levels[logger] = logger.level
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for changed, level in levels.items():
+            changed.setLevel(level)
+
+
+def _handlers(logger: logging.Logger | None) -> Iterator[logging.Handler]:
+    """Those that get a logger's records."""
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
 
 
 def _is_told_at_the_end(record: logging.LogRecord) -> bool:
