@@ -45,7 +45,6 @@ class _Arguments(BaseSettings):
         cli_avoid_json=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
-        nested_model_default_partial_update=True,
     )
 
     @classmethod

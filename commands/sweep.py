@@ -13,7 +13,7 @@ from chat_finetune.report import result_record
 from chat_finetune.retention import clean_up_run
 from chat_finetune.sweep.clean_up import cancel_jobs
 from chat_finetune.sweep.leaderboard import rows
-from chat_finetune.sweep.refs import SweepResult
+from chat_finetune.sweep.refs import SweepResult, TrialResult
 from chat_finetune.sweep_config import SweepConfig
 from commands.session import flow_session
 from commands.summary import summarize
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ROW_COUNT = 20
 _HIDDEN = ("rank", "job", "studio_url", "gpu_hours", "pareto")
+_WHERE = ("model", "vm_size")
 
 
 def run_sweep(config: SweepConfig, *, as_json: bool) -> None:
@@ -75,13 +76,21 @@ def _record(result: SweepResult) -> dict[str, Any]:
 
 
 def _leaderboard(result: SweepResult) -> RenderableType:
+    shown_count = min(len(result.trials), _SHOWN_ROW_COUNT)
+    of_all = f"{shown_count} of {len(result.trials)} trials; all of them: {result.folder / 'leaderboard.csv'}"
+    return Group(leaderboard_table(result.trials), escape(of_all), "", summarize(result.winner))
+
+
+def leaderboard_table(trials: tuple[TrialResult, ...]) -> Table:
+    """The first trials of a ranking, each with what it does not share with all others."""
     table = Table(title="Leaderboard")
-    shown = rows(result.trials)[:_SHOWN_ROW_COUNT]
-    columns = [name for name in shown[0] if name not in _HIDDEN and any(row[name] for row in shown)]
+    ranked = rows(trials)
+    shown = ranked[:_SHOWN_ROW_COUNT]
+    hidden = [*_HIDDEN, *(name for name in _WHERE if len({row[name] for row in ranked}) == 1)]
+    columns = [name for name in shown[0] if name not in hidden and any(row[name] for row in shown)]
     for name in columns:
         table.add_column(name, justify="right" if isinstance(shown[0][name], float | int) else "left")
     for row in shown:
         cells = ("" if row[name] is None else row[name] for name in columns)
         table.add_row(*(escape(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in cells))
-    of_all = f"{len(shown)} of {len(result.trials)} trials; all of them: {result.folder / 'leaderboard.csv'}"
-    return Group(table, escape(of_all), "", summarize(result.winner))
+    return table

@@ -164,6 +164,18 @@ def test_a_sweep_is_made_of_flags_on_top_of_a_file(tmp_path: Path):
     assert config.search == GridSearchConfig(parameters={"trainer.seed": [1, 2]})
 
 
+def test_a_sweep_of_command_jobs_is_made_of_a_file_and_of_flags(tmp_path: Path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("base: {trainer: {kind: command_job, method: lora}}")
+    flags = ["--base.trainer.kind", "command_job", "--base.trainer.method", "qlora"]
+    methods = {
+        trainer.method
+        for trainer in (parse_sweep_config([], file).base.trainer, parse_sweep_config(flags).base.trainer)
+        if trainer.kind == "command_job"
+    }
+    assert methods == {"lora", "qlora"}
+
+
 def test_a_random_search_is_named_by_its_kind():
     ranges = '{"trainer.learning_rate": {"low": 1e-6, "high": 1e-4, "log": true}}'
     config = parse_sweep_config(
