@@ -109,10 +109,10 @@ class RunProgress(logging.Handler):
 @contextmanager
 def show_progress(console: Console) -> Iterator[None]:
     """Show the run's progress in the block, in place of Prefect's own lines on the terminal."""
-    from prefect.logging.configuration import setup_logging
+    # It sets logging up when it is imported, which must not be later, by the flow.
+    import prefect.main  # noqa: F401
     from prefect.logging.handlers import PrefectConsoleHandler
 
-    setup_logging()
     progress = RunProgress(console)
     root = logging.getLogger()
     terminals = [handler for handler in root.handlers if isinstance(handler, PrefectConsoleHandler)]

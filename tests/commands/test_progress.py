@@ -1,6 +1,8 @@
 """What is shown of a run where nobody watches a terminal."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 
@@ -30,6 +32,18 @@ def _fail(logger: logging.Logger, error: Exception) -> None:
         raise error
     except type(error):
         logger.exception("Encountered exception during execution: %r", error)
+
+
+def test_steps_are_seen_beginning_also_where_prefect_is_imported_first_by_the_flow() -> None:
+    code = (
+        "import logging, os; from rich.console import Console; from commands.progress import show_progress\n"
+        "with show_progress(Console(file=open(os.devnull, 'w'))):\n"
+        "    from prefect import flow\n"
+        "    loggers = [logging.getLogger(name) for name in ('prefect.task_runs', 'prefect.flow_runs')]\n"
+        "    print([(one.isEnabledFor(10), min(it.level for it in one.handlers[:-1])) for one in loggers])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.strip() == "[(True, 20), (True, 20)]"
 
 
 def test_a_step_is_told_with_its_name(logger: logging.Logger, shown: StringIO) -> None:
