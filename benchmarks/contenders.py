@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chaos.runs import Runs, environment_for
 from chaos.service import Service
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 
 PROJECT = Path(__file__).parents[1]
 REGISTRY = Path(__file__).with_name("path_registry")

@@ -11,7 +11,7 @@ from resource import RUSAGE_SELF, getrusage
 
 from benchmarks.measuring import Sample, seconds_of, table, take_turns, verdict
 from benchmarks.ultrachat import write_ultrachat
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset import prepare_dataset
 
 _ROUNDS = {20_000: 5, 200_000: 3}

@@ -24,9 +24,9 @@ from azureml_local.models import State
 from benchmarks.measuring import table, tell, verdict
 from chaos.runs import Runs, environment_for
 from chaos.service import Service
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.names import sweep_name, trial_job_name
 from chat_finetune.sweep.trials import expand
-from chat_finetune.sweep_config import SweepConfig
 
 NODE_COUNT = 100
 INTERVAL_SECONDS = 2.0

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from benchmarks.measuring import table, verdict
-from chat_finetune.config import JobConfig
+from chat_finetune.config.retrain import JobConfig
 from chat_finetune.errors import JobFailedError
-from chat_finetune.jobs import wait_until_ended
+from chat_finetune.jobs.waiting import wait_until_ended
 from chat_finetune.platform.runs import Runs
 from chat_finetune.refs import JobRef, JobStatus, LastMetric, TrainingLength
 

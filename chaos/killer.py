@@ -19,7 +19,7 @@ from uuid import UUID
 from chaos.attempts import start_attempt
 from chaos.runs import Runs, environment_for
 from chaos.service import Service
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.names import endpoint_name, job_name
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ PROGRAM = FOLDER / ".venv" / "bin" / "pf"
 
 def main() -> None:
     """Look the endpoint up, and serve until Ctrl-C."""
-    from chat_finetune.chat import find_endpoint
     from chat_finetune.errors import ChatFinetuneError
     from chat_finetune.platform import connect
+    from chat_finetune.scoring.chat import find_endpoint
 
     parser = argparse.ArgumentParser(prog="make chat", description="Serve the Prompt flow on 127.0.0.1.")
     parser.add_argument("--endpoint", help="endpoint to ask (default: the one that was kept last)")

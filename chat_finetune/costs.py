@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from chat_finetune.jobs.resubmission import attempts
 from chat_finetune.refs import ComputeRef, CostRef, DeploymentRef, FinishedJobRef
-from chat_finetune.resubmission import attempts
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

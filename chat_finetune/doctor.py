@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.clusters import check_compute
-from chat_finetune.compute import check_quota
-from chat_finetune.config import RetrainConfig
+from chat_finetune.compute.checks import check_quota
+from chat_finetune.compute.clusters import check_compute
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.endpoints.roles import check_serving_identity
 from chat_finetune.errors import AccessError, ChatFinetuneError, ConfigError
-from chat_finetune.foundation_model import hub_model
+from chat_finetune.models.foundation_model import hub_model
 from chat_finetune.refs import FoundationModelRef
-from chat_finetune.roles import check_serving_identity
 from chat_finetune.settings import Settings, for_scheduled_run, load_settings
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chat_finetune.config import ReapConfig
-from chat_finetune.polling import phase_of
+from chat_finetune.config.reap import ReapConfig
+from chat_finetune.jobs.polling import phase_of
 from chat_finetune.refs import DeploymentStatus, EndpointStatus, JobStatus
 from chat_finetune.tags import NEVER, expires, is_ours
 

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from chat_finetune.endpoints.traffic import take_back
+from chat_finetune.jobs.polling import phase_of
+from chat_finetune.jobs.resubmission import attempts
 from chat_finetune.names import deployment_name, endpoint_name
-from chat_finetune.polling import phase_of
 from chat_finetune.refs import EndpointStatus
-from chat_finetune.resubmission import attempts
-from chat_finetune.traffic import take_back
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

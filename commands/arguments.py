@@ -20,11 +20,12 @@ from pydantic_settings import (
 )
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.chat_config import AskConfig, BaseConfig, ChatConfig
-from chat_finetune.config import ReapConfig, RetrainConfig
+from chat_finetune.config.chat import AskConfig, BaseConfig, ChatConfig
+from chat_finetune.config.reap import ReapConfig
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SEARCHES, SweepConfig
+from chat_finetune.config.trainers import TRAINERS, RegistryPipelineConfig
 from chat_finetune.errors import ConfigError
-from chat_finetune.sweep_config import SEARCHES, SweepConfig
-from chat_finetune.trainers import TRAINERS, RegistryPipelineConfig
 
 _CATALOG = load_catalog()
 # The help's formatter keeps lines as they are.

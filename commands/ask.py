@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from chat_finetune.base_model import DEPLOYMENT as BASE
-from chat_finetune.chat import Speaker, Talk
-from chat_finetune.chat_config import AskConfig
+from chat_finetune.config.chat import AskConfig
+from chat_finetune.endpoints.base_model import DEPLOYMENT as BASE
 from chat_finetune.errors import ChatFinetuneError
 from chat_finetune.platform import connect
+from chat_finetune.scoring.chat import Speaker, Talk
 from commands.terminal import printable
 from tasks._workspace import settings_of
 

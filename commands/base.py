@@ -4,8 +4,8 @@ import sys
 
 from rich.console import Console
 
-from chat_finetune.base_model import delete_base, deploy_base
-from chat_finetune.chat_config import BaseConfig
+from chat_finetune.config.chat import BaseConfig
+from chat_finetune.endpoints.base_model import delete_base, deploy_base
 from chat_finetune.platform import connect
 from commands.session import without_dots
 from tasks._workspace import settings_of

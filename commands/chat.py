@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.status import Status
 
-from chat_finetune.chat import Speaker, Talk, recent
-from chat_finetune.chat_config import ChatConfig
-from chat_finetune.dialects import Message
+from chat_finetune.config.chat import ChatConfig
 from chat_finetune.errors import ChatFinetuneError
 from chat_finetune.platform import connect
-from chat_finetune.scoring import Answer
+from chat_finetune.scoring.chat import Speaker, Talk, recent
+from chat_finetune.scoring.dialects import Message
+from chat_finetune.scoring.scorer import Answer
 from commands.terminal import printable
 from tasks._workspace import settings_of
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.groups import WorkspaceConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.doctor import Finding, look, look_at_azure
 from chat_finetune.errors import ConfigError, MissingError, ServiceUnavailableError
-from chat_finetune.groups import WorkspaceConfig
 from commands.deployments import WORK_POOL, Deployment, declared, deployed, load_document
 from commands.server import configured_api_url
 from tasks._workspace import settings_of

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     match known.command:
         case "config":
-            from chat_finetune.config import RetrainConfig
+            from chat_finetune.config.retrain import RetrainConfig
             from commands.arguments import example
 
             schema = json.dumps(RetrainConfig.model_json_schema(), indent=2)
@@ -60,7 +60,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
             run_sweep(plan, as_json=known.json)
         case "reap":
-            from chat_finetune.config import ReapConfig
+            from chat_finetune.config.reap import ReapConfig
             from commands.arguments import parse_flags
 
             wanted = parse_flags(ReapConfig, ["--help"] if known.help else rest)
@@ -80,7 +80,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _talk(known: argparse.Namespace, flags: Sequence[str]) -> int:
     """The commands that talk to what is deployed."""
-    from chat_finetune.chat_config import AskConfig, BaseConfig, ChatConfig
+    from chat_finetune.config.chat import AskConfig, BaseConfig, ChatConfig
     from commands.arguments import parse_flags
 
     match known.command:

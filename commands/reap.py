@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from chat_finetune.config import ReapConfig
+from chat_finetune.config.reap import ReapConfig
 from chat_finetune.reaping import Finding, ReapResult, as_row
 from commands.session import flow_session
 

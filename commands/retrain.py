@@ -5,8 +5,8 @@ import sys
 
 from rich.console import Console
 
-from chat_finetune.config import RetrainConfig
-from chat_finetune.report import result_record
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.report.result_record import result_record
 from commands.session import flow_session
 from commands.summary import summarize
 

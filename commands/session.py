@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chat_finetune.groups import WorkspaceConfig
+from chat_finetune.config.groups import WorkspaceConfig
 from chat_finetune.settings import load_settings
 from commands.progress import show_progress
 from commands.server import configured_api_url, prefect_server, use_api

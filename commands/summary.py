@@ -6,7 +6,7 @@ from rich.table import Table
 
 from chat_finetune.costs import describe_cost
 from chat_finetune.refs import RetrainResult, SmokeTestRef, UnchangedResult
-from chat_finetune.report import verdict
+from chat_finetune.report.result_record import verdict
 
 
 def summarize(result: RetrainResult | UnchangedResult) -> RenderableType:

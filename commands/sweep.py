@@ -9,12 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from chat_finetune.report import result_record
+from chat_finetune.config.sweep import SweepConfig
+from chat_finetune.report.result_record import result_record
 from chat_finetune.retention import clean_up_run
 from chat_finetune.sweep.clean_up import cancel_jobs
 from chat_finetune.sweep.leaderboard import rows
 from chat_finetune.sweep.refs import SweepResult, TrialResult
-from chat_finetune.sweep_config import SweepConfig
 from commands.session import flow_session
 from commands.summary import summarize
 

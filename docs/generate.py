@@ -1,4 +1,4 @@
-"""Write docs/reference/config.md from the declarations in chat_finetune/config.py: `make docs`."""
+"""Write docs/reference/config.md from the declarations in chat_finetune/config/retrain.py: `make docs`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.config import RetrainConfig
-from chat_finetune.sweep_config import SEARCHES, SweepConfig
-from chat_finetune.trainers import TRAINERS
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SEARCHES, SweepConfig
+from chat_finetune.config.trainers import TRAINERS
 
 CONFIG_PAGE = Path(__file__).parent / "reference" / "config.md"
 
@@ -19,7 +19,7 @@ _HEAD = """\
 Every knob of a retrain run. The same names are the fields of the form in the Prefect UI, the flags of
 `chat-finetune retrain` (`--model.name Phi-4`; `--endpoint.keep` and `--no-endpoint.keep` for a boolean), and
 the keys of a YAML or JSON file for its `--config`. All of them are checked by the same declarations, in
-`chat_finetune/config.py`, `trainers.py` and `sweep_config.py`, from which `make docs` writes this page.
+`chat_finetune/config/`, from which `make docs` writes this page.
 """
 _SWEEP_HEAD = """\
 ## Sweep

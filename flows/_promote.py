@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.costs import estimate_cost
 from chat_finetune.dataset import PreparedDataset
+from chat_finetune.jobs.parameters import ResolvedParameters
+from chat_finetune.jobs.specs import lineage_tags
 from chat_finetune.names import deployment_name, model_version, registered_model_name
-from chat_finetune.parameters import ResolvedParameters
 from chat_finetune.refs import (
     ComputeRef,
     EndpointRef,
@@ -15,7 +16,6 @@ from chat_finetune.refs import (
     RetrainResult,
     RunRef,
 )
-from chat_finetune.submission import lineage_tags
 from tasks.deploy_endpoint import deploy_endpoint
 from tasks.register_model import register_model
 from tasks.review_metrics import review_metrics

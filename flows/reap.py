@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from chat_finetune.config import ReapConfig
+from chat_finetune.config.reap import ReapConfig
 from chat_finetune.reaping import ReapResult
 from tasks.find_leftovers import find_leftovers
 from tasks.remove_leftovers import remove_leftovers

@@ -9,10 +9,12 @@ from prefect.futures import PrefectFuture, wait
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
 
-from chat_finetune.config import JobConfig, RetrainConfig
+from chat_finetune.config.retrain import JobConfig, RetrainConfig
 from chat_finetune.errors import JobInterruptedError
+from chat_finetune.jobs.parameters import resolve_parameters
+from chat_finetune.jobs.specs import job_spec
+from chat_finetune.jobs.unchanged import fingerprint
 from chat_finetune.names import endpoint_name, registered_model_name
-from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import (
     FinishedJobRef,
     JobRef,
@@ -22,11 +24,9 @@ from chat_finetune.refs import (
     TrainingSource,
     UnchangedResult,
 )
-from chat_finetune.report import verdict
+from chat_finetune.report.result_record import verdict
 from chat_finetune.retention import clean_up_run
 from chat_finetune.settings import cache_dir
-from chat_finetune.submission import job_spec
-from chat_finetune.unchanged import fingerprint
 from flows._promote import promote
 from tasks._events import tell_of_clean_up
 from tasks._run import this_run

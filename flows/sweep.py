@@ -8,10 +8,11 @@ from prefect import Flow, flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.dataset import PreparedDataset
 from chat_finetune.errors import ChatFinetuneError, JobFailedError
+from chat_finetune.jobs.parameters import resolve_parameters
 from chat_finetune.names import endpoint_name, sweep_name
-from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import RetrainResult, RunRef
 from chat_finetune.retention import clean_up_run
 from chat_finetune.settings import cache_dir
@@ -24,7 +25,6 @@ from chat_finetune.sweep.outcomes import job_of, nobody_won, unaffordable
 from chat_finetune.sweep.queue import Queue
 from chat_finetune.sweep.refs import SweepPlan, SweepResult, TrialResult
 from chat_finetune.sweep.trials import expand, trial_config
-from chat_finetune.sweep_config import SweepConfig
 from flows._promote import promote
 from tasks._events import tell_of_clean_up
 from tasks._progress import TrialsBar

@@ -9,7 +9,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
-from chat_finetune.progress import Progress
+from chat_finetune.jobs.progress import Progress
 
 if TYPE_CHECKING:
     from uuid import UUID

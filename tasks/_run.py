@@ -2,9 +2,9 @@
 
 from prefect.context import FlowRunContext
 
-from chat_finetune.config import RetrainConfig, config_hash
+from chat_finetune.config.retrain import RetrainConfig, config_hash
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.refs import RunRef
-from chat_finetune.sweep_config import SweepConfig
 from tasks._workspace import settings_of
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from chat_finetune.groups import WorkspaceConfig
+from chat_finetune.config.groups import WorkspaceConfig
 from chat_finetune.settings import Settings, for_scheduled_run, load_settings
 
 if TYPE_CHECKING:

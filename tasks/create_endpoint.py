@@ -3,8 +3,8 @@
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact
 
-from chat_finetune.config import EndpointConfig
-from chat_finetune.deployment import ensure_endpoint
+from chat_finetune.config.retrain import EndpointConfig
+from chat_finetune.endpoints.deployment import ensure_endpoint
 from chat_finetune.refs import EndpointRef, RunRef
 from tasks._retries import RETRIES
 from tasks._workspace import connect

@@ -2,8 +2,8 @@
 
 from prefect import get_run_logger, task
 
-from chat_finetune.config import EndpointConfig
-from chat_finetune.deployment import deploy_once
+from chat_finetune.config.retrain import EndpointConfig
+from chat_finetune.endpoints.deployment import deploy_once
 from chat_finetune.refs import DeploymentRef, EndpointRef, ModelRef, RunRef
 from chat_finetune.tags import tags_of
 from tasks._assets import endpoint_asset, materialized, model_asset

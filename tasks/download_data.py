@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset import PreparedDataset, prepare_dataset
 from tasks._assets import dataset_asset, materialized
 from tasks._retries import RETRIES

@@ -3,7 +3,7 @@
 from prefect import get_client, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from chat_finetune.config import ReapConfig
+from chat_finetune.config.reap import ReapConfig
 from chat_finetune.reaping import Finding, as_row, judge
 from chat_finetune.reaping import find_leftovers as find
 from tasks._owners import read_owner

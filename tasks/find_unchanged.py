@@ -2,8 +2,8 @@
 
 from prefect import get_run_logger, task
 
-from chat_finetune import unchanged
-from chat_finetune.config import EndpointConfig
+from chat_finetune.config.retrain import EndpointConfig
+from chat_finetune.jobs import unchanged
 from chat_finetune.refs import RunRef, UnchangedResult
 from tasks._retries import RETRIES
 from tasks._workspace import connect

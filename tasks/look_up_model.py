@@ -2,10 +2,10 @@
 
 from prefect import get_run_logger, task
 
-from chat_finetune.config import ModelConfig
-from chat_finetune.foundation_model import find_model
+from chat_finetune.config.retrain import ModelConfig
+from chat_finetune.config.trainers import TrainerConfig
+from chat_finetune.models.foundation_model import find_model
 from chat_finetune.refs import ComponentRef, FoundationModelRef
-from chat_finetune.trainers import TrainerConfig
 from tasks._results import KEPT
 from tasks._retries import RETRIES
 from tasks._workspace import connect

@@ -4,10 +4,10 @@ import time
 
 from prefect import get_run_logger, task
 
-from chat_finetune.config import JobConfig
-from chat_finetune.jobs import wait_until_ended
-from chat_finetune.pictures import get_ready
+from chat_finetune.config.retrain import JobConfig
+from chat_finetune.jobs.waiting import wait_until_ended
 from chat_finetune.refs import FinishedJobRef, JobRef
+from chat_finetune.report.pictures import get_ready
 from tasks._progress import ProgressBar
 from tasks._results import KEPT
 from tasks._retries import RETRIES

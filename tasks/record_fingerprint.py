@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from chat_finetune import unchanged
+from chat_finetune.jobs import unchanged
 from chat_finetune.refs import ModelRef
 from tasks._retries import RETRIES
 from tasks._workspace import connect

@@ -2,8 +2,8 @@
 
 from prefect import get_run_logger, task
 
+from chat_finetune.models.registration import register_once
 from chat_finetune.refs import FinishedJobRef, ModelRef
-from chat_finetune.registration import register_once
 from tasks._assets import base_model_asset, dataset_asset, materialized, model_asset
 from tasks._events import tell_of_asset
 from tasks._results import KEPT

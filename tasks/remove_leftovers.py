@@ -2,7 +2,7 @@
 
 from prefect import get_client, get_run_logger, task
 
-from chat_finetune.config import ReapConfig
+from chat_finetune.config.reap import ReapConfig
 from chat_finetune.reaping import Finding, judge, remove
 from tasks._events import tell_of_removal
 from tasks._owners import read_owner

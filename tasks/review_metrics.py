@@ -5,9 +5,9 @@ import base64
 from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
-from chat_finetune.config import ReviewConfig
-from chat_finetune.evaluation import compare, draw_loss_curve, judge, read_evaluation
+from chat_finetune.config.retrain import ReviewConfig
 from chat_finetune.refs import EvaluationRef, FinishedJobRef
+from chat_finetune.report.evaluation import compare, draw_loss_curve, judge, read_evaluation
 from tasks._results import KEPT
 from tasks._retries import RETRIES
 from tasks._workspace import connect

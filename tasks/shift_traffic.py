@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from chat_finetune.config import RetrainConfig
-from chat_finetune.deployment import promote, prove_traffic
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.endpoints.deployment import promote, prove_traffic
 from chat_finetune.refs import DeploymentRef
 from tasks._assets import endpoint_asset
 from tasks._events import tell_of_asset

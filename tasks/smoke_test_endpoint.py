@@ -5,8 +5,8 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from chat_finetune.config import RetrainConfig
-from chat_finetune.deployment import try_deployment
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.endpoints.deployment import try_deployment
 from chat_finetune.refs import DeploymentRef, SmokeTestRef
 from tasks._results import KEPT
 from tasks._retries import RETRIES

@@ -3,9 +3,9 @@
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact
 
-from chat_finetune.config import JobConfig
+from chat_finetune.config.retrain import JobConfig
+from chat_finetune.jobs.resubmission import submit_or_attach
 from chat_finetune.refs import JobRef, JobSpec
-from chat_finetune.resubmission import submit_or_attach
 from tasks._retries import RETRIES
 from tasks._workspace import connect
 

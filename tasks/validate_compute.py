@@ -2,10 +2,10 @@
 
 from prefect import get_run_logger, task
 
-from chat_finetune.clusters import ensure_cluster
-from chat_finetune.config import RetrainConfig
+from chat_finetune.compute.clusters import ensure_cluster
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.endpoints.roles import check_serving_identity
 from chat_finetune.refs import ComputeRef, FoundationModelRef, RunRef
-from chat_finetune.roles import check_serving_identity
 from chat_finetune.tags import tags_of
 from tasks._results import KEPT
 from tasks._retries import RETRIES

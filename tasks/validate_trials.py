@@ -2,11 +2,11 @@
 
 from prefect import get_run_logger, task
 
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.refs import RunRef
 from chat_finetune.sweep.checks import plan_sweep
 from chat_finetune.sweep.refs import SweepPlan
 from chat_finetune.sweep.trials import expand
-from chat_finetune.sweep_config import SweepConfig
 from chat_finetune.tags import tags_of
 from tasks._results import KEPT
 from tasks._retries import RETRIES

@@ -5,9 +5,9 @@ from uuid import UUID
 from prefect import get_client, task
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.refs import RetrainResult
-from chat_finetune.run_report import run_report
+from chat_finetune.report.run_report import run_report
 from tasks._retries import RETRIES
 from tasks._workspace import connect
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from chat_finetune.config import RetrainConfig
-from chat_finetune.sweep_config import SEARCHES, SweepConfig
-from chat_finetune.trainers import TRAINERS
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SEARCHES, SweepConfig
+from chat_finetune.config.trainers import TRAINERS
 from docs.generate import CONFIG_PAGE, config_page
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from typing import Any
 
 from chaos.matrix.bench import SAMPLE, Bench, Holdings
 from chaos.matrix.cells import ENDED, Cell, Variant, clean_cell
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.names import endpoint_name, job_name
 
 _KEPT = "always-here"

@@ -17,7 +17,7 @@ polars and datasets are imported when there is something to prepare: a run on kn
 from dataclasses import replace
 from pathlib import Path
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset.report import PreparedDataset, RowProblem, SplitReport
 
 __all__ = ["PreparedDataset", "RowProblem", "SplitReport", "prepare_dataset"]

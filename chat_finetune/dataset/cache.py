@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset.hashing import hash_file, hash_text
 from chat_finetune.dataset.report import PreparedDataset, RowProblem, SplitReport
 

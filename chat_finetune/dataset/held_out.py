@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset.lines import keep_lines
 from chat_finetune.dataset.report import SPLITS, SplitReport
 from chat_finetune.errors import DatasetError

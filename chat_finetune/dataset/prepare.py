@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pyarrow as pa
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset import checks, held_out
 from chat_finetune.dataset.lines import keep_lines, write_lines
 from chat_finetune.dataset.report import SHOWN_PROBLEM_COUNT, SplitReport, describe

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.errors import DatasetError
 
 MESSAGES = pl.List(pl.Struct({"content": pl.String, "role": pl.String}))

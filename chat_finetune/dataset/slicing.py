@@ -2,7 +2,7 @@
 
 import re
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset.report import SPLITS
 
 _SLICE = re.compile(r"(?P<split>\w+)(\[:(?P<count>[\d.]+)(?P<percent>%?)\])?")

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from chat_finetune.config import DataConfig
+from chat_finetune.config.retrain import DataConfig
 from chat_finetune.dataset.hashing import hash_file, hash_text
 from chat_finetune.dataset.slicing import needed_splits
 from chat_finetune.errors import (

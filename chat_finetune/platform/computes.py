@@ -5,7 +5,7 @@ from typing import Any
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import AmlCompute
 
-from chat_finetune.config import ComputeConfig
+from chat_finetune.config.retrain import ComputeConfig
 from chat_finetune.errors import MissingError, PermanentError
 from chat_finetune.platform.errors import azure_errors
 from chat_finetune.platform.identities import user_assigned

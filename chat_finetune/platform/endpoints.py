@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.polling import LROPoller
 from pydantic import SecretStr
 
-from chat_finetune.config import EndpointConfig, ProbeConfig
+from chat_finetune.config.retrain import EndpointConfig, ProbeConfig
 from chat_finetune.errors import (
     BusyError,
     DeadlineError,

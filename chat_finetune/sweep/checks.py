@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.clusters import CheckedCompute, check_compute, compute_ref, create_cluster
-from chat_finetune.command_job import requirements_of
-from chat_finetune.compute import check_quota, family_key
-from chat_finetune.config import RetrainConfig
+from chat_finetune.compute.checks import check_quota, family_key
+from chat_finetune.compute.clusters import CheckedCompute, check_compute, compute_ref, create_cluster
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SweepConfig
+from chat_finetune.config.trainers import TrainerConfig
+from chat_finetune.endpoints.roles import check_serving_identity
 from chat_finetune.errors import ComputeNotSuitableError, ConfigError, PermanentError, QuotaError
-from chat_finetune.foundation_model import find_model
-from chat_finetune.parameters import resolve_parameters
+from chat_finetune.jobs.command_job import requirements_of
+from chat_finetune.jobs.parameters import resolve_parameters
+from chat_finetune.models.foundation_model import find_model
 from chat_finetune.refs import ClusterRef, ComponentRef, ComputeRef, FoundationModelRef
-from chat_finetune.roles import check_serving_identity
 from chat_finetune.sweep.queue import CONCURRENT, Demand
 from chat_finetune.sweep.refs import Place, SweepPlan, Trial, place_key
 from chat_finetune.sweep.trials import trial_config
-from chat_finetune.sweep_config import SweepConfig
-from chat_finetune.trainers import TrainerConfig
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

@@ -3,8 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from chat_finetune.jobs.polling import phase_of
 from chat_finetune.names import sweep_name
-from chat_finetune.polling import phase_of
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

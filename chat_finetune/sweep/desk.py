@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.dataset import PreparedDataset
 from chat_finetune.errors import (
     ChatFinetuneError,
@@ -13,17 +14,18 @@ from chat_finetune.errors import (
     JobInterruptedError,
     SignInExpiredError,
 )
-from chat_finetune.jobs import Tell, finished, start_or_attach
+from chat_finetune.jobs.parameters import resolve_parameters
+from chat_finetune.jobs.resubmission import next_attempt
+from chat_finetune.jobs.specs import job_spec
+from chat_finetune.jobs.step_follower import Tell
+from chat_finetune.jobs.submission import start_or_attach
+from chat_finetune.jobs.waiting import finished
 from chat_finetune.names import attempt_name, checkpoint_folder, sweep_name, trial_job_name
-from chat_finetune.parameters import resolve_parameters
 from chat_finetune.refs import JobRef, JobSpec, JobStatus, MetricPoint, RunRef, StepRef
-from chat_finetune.resubmission import next_attempt
-from chat_finetune.submission import job_spec
 from chat_finetune.sweep.halving import Halving
 from chat_finetune.sweep.poller import Poller
 from chat_finetune.sweep.refs import SweepPlan, Trial, TrialResult, TrialStatus
 from chat_finetune.sweep.trials import trial_config
-from chat_finetune.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count
 
+from chat_finetune.config.sweep import HalvingConfig
 from chat_finetune.refs import MetricPoint
-from chat_finetune.sweep_config import HalvingConfig
 
 
 class Halving:

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from chat_finetune.markdown import picture, table, text
-from chat_finetune.pictures import new_figure, png
+from chat_finetune.report.markdown import picture, table, text
+from chat_finetune.report.pictures import new_figure, png
 from chat_finetune.sweep.refs import TrialResult, TrialStatus
 
 Cell = str | int | float | None

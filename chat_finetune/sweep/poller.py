@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chat_finetune.config import JobConfig
+from chat_finetune.config.retrain import JobConfig
 from chat_finetune.errors import ChatFinetuneError, MissingError, ServiceUnavailableError, TransientError
-from chat_finetune.jobs import Tell, overdue
-from chat_finetune.polling import Watch
+from chat_finetune.jobs.polling import Watch
+from chat_finetune.jobs.step_follower import Tell
+from chat_finetune.jobs.waiting import overdue
 from chat_finetune.refs import JobRef, JobStatus
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from chat_finetune.config.sweep import Value
+from chat_finetune.config.trainers import TrainerConfig
 from chat_finetune.refs import ComponentRef, ComputeRef, FoundationModelRef, RetrainResult, RunRef
-from chat_finetune.sweep_config import Value
-from chat_finetune.trainers import TrainerConfig
 
 
 class _Record(BaseModel):

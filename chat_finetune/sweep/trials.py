@@ -8,11 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chat_finetune.config import ComputeConfig, RetrainConfig
-from chat_finetune.errors import ConfigError
-from chat_finetune.names import sized_cluster_name
-from chat_finetune.sweep.refs import Trial
-from chat_finetune.sweep_config import (
+from chat_finetune.config.retrain import ComputeConfig, RetrainConfig
+from chat_finetune.config.sweep import (
     ListSearchConfig,
     RandomSearchConfig,
     Range,
@@ -20,6 +17,9 @@ from chat_finetune.sweep_config import (
     SweepConfig,
     Value,
 )
+from chat_finetune.errors import ConfigError
+from chat_finetune.names import sized_cluster_name
+from chat_finetune.sweep.refs import Trial
 
 _MAX_TRIAL_COUNT = 10_000
 _GROUP = "trainer"

@@ -26,9 +26,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chat_finetune.chat import Speaker, Talk, recent
-from chat_finetune.chat_config import ChatConfig
+from chat_finetune.config.chat import ChatConfig
 from chat_finetune.errors import ChatFinetuneError, ConfigError
+from chat_finetune.scoring.chat import Speaker, Talk, recent
 
 _FILES = Path(__file__).parent / "static"
 _HEADERS = {

@@ -11,7 +11,7 @@ from chaos.matrix.bench import bench
 from chaos.matrix.cells import KINDS, STATES, Cell, Variant, call_cells, operation_cells, state_cells
 from chaos.matrix.page import page
 from chaos.matrix.trials import Outcome, Trials
-from chat_finetune.polling import PHASES
+from chat_finetune.jobs.polling import PHASES
 
 # What each is about: an answer lost, the sign-in, a long-running operation, an upload, scoring, metrics.
 CELLS = (

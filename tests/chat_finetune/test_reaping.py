@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat_finetune.config import ReapConfig
+from chat_finetune.config.reap import ReapConfig
 from chat_finetune.reaping import Kind, Leftover, Owner, OwnerState, judge, verdict
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

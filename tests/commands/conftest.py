@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chat_finetune.config import EndpointConfig
+from chat_finetune.config.retrain import EndpointConfig
 from chat_finetune.tags import MANAGED_BY, expires_tag
 from tests.flows.conftest import azure, azure_environment, platform, sdk
 

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import GridSearchConfig, RandomSearchConfig, Range
+from chat_finetune.config.trainers import TRAINERS, CommandJobConfig, RegistryPipelineConfig
 from chat_finetune.errors import ConfigError
-from chat_finetune.sweep_config import GridSearchConfig, RandomSearchConfig, Range
-from chat_finetune.trainers import TRAINERS, CommandJobConfig, RegistryPipelineConfig
 from commands.arguments import example, parse_retrain_config, parse_sweep_config
 from commands.demo import CONFIGS as DEMOS
 from commands.main import main

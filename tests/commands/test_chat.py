@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chat_finetune.chat import find_endpoint, recent
 from chat_finetune.errors import MissingError
+from chat_finetune.scoring.chat import find_endpoint, recent
 from commands.main import main
 from commands.terminal import printable
 from tests.commands.conftest import MACAW, PARROT

@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
-from chat_finetune.groups import WorkspaceConfig
+from chat_finetune.config.groups import WorkspaceConfig
 from commands.progress import RunProgress
 from commands.session import flow_session
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.doctor import look_at_azure
 from commands.doctor import run_doctor
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from commands.server import prefect_server, use_api
 from tests import prefect_ui
 

@@ -21,7 +21,7 @@ from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
 from chat_finetune.catalog import load_catalog
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from commands.deployments import PREFECT_FILE, PROJECT, WORK_POOL, declared, load_document
 
 DEPLOYMENTS: list[dict[str, Any]] = load_document()["deployments"]

@@ -19,7 +19,7 @@ import httpx
 import pytest
 import yaml
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from commands.deployments import PROJECT
 from tests import prefect_ui
 

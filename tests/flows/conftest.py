@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from tests import postgresql
 
 if TYPE_CHECKING:

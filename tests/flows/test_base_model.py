@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chat_finetune.base_model import DEPLOYMENT, deploy_base
-from chat_finetune.chat_config import BaseConfig
-from chat_finetune.config import EndpointConfig, ReapConfig, RetrainConfig
+from chat_finetune.config.chat import BaseConfig
+from chat_finetune.config.reap import ReapConfig
+from chat_finetune.config.retrain import EndpointConfig, RetrainConfig
+from chat_finetune.endpoints.base_model import DEPLOYMENT, deploy_base
 from chat_finetune.errors import ConflictError, MissingError
 from chat_finetune.refs import RetrainResult
 from chat_finetune.tags import MANAGED_BY, NEVER

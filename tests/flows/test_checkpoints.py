@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from azureml_local.faults.control import FaultClient
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.names import attempt_name, checkpoint_folder, job_name
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from prefect import flow
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from tasks._workspace import connect, connections_kept
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from chat_finetune.config import ReapConfig, RetrainConfig
+from chat_finetune.config.reap import ReapConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.errors import JobFailedError
 from chat_finetune.names import endpoint_name
 from chat_finetune.refs import RunRef

@@ -15,9 +15,9 @@ from pydantic import SecretStr, ValidationError
 
 from azureml_local.access import az
 from chat_finetune.catalog import load_catalog
-from chat_finetune.config import ComputeConfig, RetrainConfig
+from chat_finetune.config.retrain import ComputeConfig, RetrainConfig
 from chat_finetune.errors import AccessError, ConfigError, MissingError, QuotaError
-from chat_finetune.foundation_model import AllowList, allow_list
+from chat_finetune.models.foundation_model import AllowList, allow_list
 from chat_finetune.refs import PipelineSpec
 from chat_finetune.settings import for_scheduled_run, load_settings
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from chat_finetune.config import ComputeConfig, ReapConfig
+from chat_finetune.config.reap import ReapConfig
+from chat_finetune.config.retrain import ComputeConfig
 from chat_finetune.reaping import ReapResult
 from chat_finetune.refs import RunRef
 from chat_finetune.tags import NEVER, tags_of

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.errors import (
     ComputeNotSuitableError,
     ConflictError,
@@ -21,7 +21,7 @@ from chat_finetune.errors import (
 )
 from chat_finetune.names import endpoint_name, job_name
 from chat_finetune.refs import RetrainResult
-from chat_finetune.report import result_record
+from chat_finetune.report.result_record import result_record
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

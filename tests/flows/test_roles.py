@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from azureml_local.access import az
-from chat_finetune.config import EndpointConfig, RetrainConfig
+from chat_finetune.config.retrain import EndpointConfig, RetrainConfig
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.doctor import look_at_azure
+from chat_finetune.endpoints.roles import Role, check_serving_identity
 from chat_finetune.errors import AccessError
-from chat_finetune.roles import Role, check_serving_identity
 from chat_finetune.sweep.checks import plan_sweep
-from chat_finetune.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 
 if TYPE_CHECKING:
     from chaos.runs import Runs

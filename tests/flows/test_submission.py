@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chat_finetune.clusters import ensure_cluster
-from chat_finetune.config import RetrainConfig
+from chat_finetune.compute.clusters import ensure_cluster
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.dataset import prepare_dataset
-from chat_finetune.parameters import resolve_parameters
+from chat_finetune.jobs.parameters import resolve_parameters
+from chat_finetune.jobs.specs import pipeline_spec
 from chat_finetune.refs import PipelineSpec, RunRef
-from chat_finetune.submission import pipeline_spec
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

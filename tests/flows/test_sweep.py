@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.names import sweep_name, trial_job_name
 from chat_finetune.sweep.refs import SweepResult
-from chat_finetune.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     from chat_finetune.platform import Platform

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.names import sweep_name, trial_job_name
-from chat_finetune.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     from chaos.runs import Runs

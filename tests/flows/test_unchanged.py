@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from chat_finetune.config import RetrainConfig
+from chat_finetune.config.retrain import RetrainConfig
 from chat_finetune.errors import SmokeTestError
 from chat_finetune.names import endpoint_name
 from chat_finetune.refs import RetrainResult, UnchangedResult

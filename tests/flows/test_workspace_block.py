@@ -8,10 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from chat_finetune.config import ReapConfig, RetrainConfig
+from chat_finetune.config.reap import ReapConfig
+from chat_finetune.config.retrain import RetrainConfig
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.errors import MissingError
 from chat_finetune.names import endpoint_name, job_name
-from chat_finetune.sweep_config import SweepConfig
 from commands.deployments import PROJECT
 from tests.flows.test_secrets import kept_secrets, leaks
 

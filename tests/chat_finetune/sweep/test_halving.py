@@ -1,8 +1,8 @@
 """Who is behind at a rung, and who is not."""
 
+from chat_finetune.config.sweep import HalvingConfig
 from chat_finetune.refs import MetricPoint
 from chat_finetune.sweep.halving import Halving
-from chat_finetune.sweep_config import HalvingConfig
 
 
 def halving(*curves: tuple[tuple[int, float], ...]) -> Halving:

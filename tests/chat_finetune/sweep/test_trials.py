@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from chat_finetune.config.sweep import SweepConfig
 from chat_finetune.errors import ConfigError
 from chat_finetune.sweep.refs import Trial
 from chat_finetune.sweep.trials import expand, trial_config
-from chat_finetune.sweep_config import SweepConfig
 
 RATE, SEED = "trainer.learning_rate", "trainer.seed"
 

@@ -1,0 +1,1 @@
+"""Endpoints and what is deployed on them: brought up, asked, given traffic, rolled back."""

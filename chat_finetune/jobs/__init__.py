@@ -1,0 +1,1 @@
+"""Jobs: what is submitted, once, and waited for until it has ended."""

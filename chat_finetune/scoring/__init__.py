@@ -1,0 +1,1 @@
+"""Talking to a deployed chat model: how it is asked, and how its answer is read."""
