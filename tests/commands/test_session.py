@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from prefect import flow, get_run_logger, task
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from rich.console import Console
 
 from chat_finetune.config.groups import WorkspaceConfig
@@ -36,6 +36,7 @@ def test_a_step_is_shown_as_it_begins_and_what_was_logged_last_is_kept(
     @flow
     def speaking() -> None:
         silent()
+        assert get_current_settings().flows.heartbeat_frequency is None, "a second to wait for"
         get_run_logger().info("the last word")
 
     with (

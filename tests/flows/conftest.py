@@ -78,11 +78,16 @@ def prefect_server() -> Iterator[Path]:
     """One Prefect server for the session, since it takes 20 s to start: the folder of its database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from prefect.settings import (
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            PREFECT_SERVER_DATABASE_CONNECTION_URL,
+            temporary_settings,
+        )
         from prefect.testing.utilities import prefect_test_harness
 
-        with prefect_test_harness(server_startup_timeout=120):
-            from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
-
+        # A flow with a heartbeat lasts whole seconds.
+        settings = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        with temporary_settings(settings), prefect_test_harness(server_startup_timeout=120):
             yield Path(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).partition("///")[2]).parent
 
 
