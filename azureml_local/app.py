@@ -1,129 +1,21 @@
-"""The service: what one instance is made of, and the one place every request passes through."""
+"""The one place every request passes through."""
 
-import datetime as dt
 import logging
 import re
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from azureml_local.access.identity import Identity
-from azureml_local.assets.registry import Registry
-from azureml_local.compute import computes
-from azureml_local.compute.nodes import Nodes
-from azureml_local.compute.sizes import Quota
+from azureml_local.errors import ServiceError
 from azureml_local.faults.effects import through
-from azureml_local.faults.faults import Faults, Plan, call_name
-from azureml_local.jobs.environments import Environments
-from azureml_local.jobs.executor import Executor, Surroundings
-from azureml_local.jobs.runs import Runs
-from azureml_local.jobs.staging import Places
-from azureml_local.jobs.tracking import Tracking
-from azureml_local.lifecycle import Operations, Pace
-from azureml_local.models import State
-from azureml_local.responses import ServiceError, error_response
-from azureml_local.serving import deployments, endpoints
-from azureml_local.serving.serving import Serving
+from azureml_local.responses import error_response
+from azureml_local.service import Service
 from azureml_local.storage import storage
-from azureml_local.storage.blobs import Blobs
 from azureml_local.urls import ARM, CONTROL, ROUTES, Route, Router
 
 log = logging.getLogger("azureml_local")
-
-
-@dataclass(frozen=True)
-class Service:
-    """One instance. Handlers get it as their first argument.
-
-    ``as_of`` is the day whose Azure is shown; ``temporary`` says that the state, and with it every process
-    started, ends with the instance; ``environment`` is what a client (a job too) needs to talk to it.
-    """
-
-    state: State
-    operations: Operations
-    pace: Pace
-    identity: Identity
-    blobs: Blobs
-    registry: Registry
-    as_of: dt.date
-    quota: Quota
-    temporary: bool
-    environment: dict[str, str]
-    runs: Runs
-    nodes: Nodes
-    places: Places
-    tracking: Tracking
-    executor: Executor
-    serving: Serving
-    faults: Faults
-
-    @classmethod
-    def open(
-        cls,
-        root: Path,
-        registry_folder: Path,
-        environment: dict[str, str],
-        *,
-        pace: Pace,
-        as_of: dt.date,
-        temporary: bool,
-        quota: Quota,
-        build_environments: bool = False,
-        faults: Plan | None = None,
-    ) -> "Service":
-        state = State(root)
-        identity, blobs, registry = Identity(state), Blobs(state), Registry(registry_folder, as_of)
-        runs, nodes, tracking = Runs(state), Nodes(state, pace), Tracking(state, blobs)
-        places = Places(state, blobs, registry)
-        surroundings = Surroundings(environment, identity, temporary)
-        environments = Environments(root / "environments", build=build_environments)
-        return cls(
-            state=state,
-            operations=Operations(state, pace),
-            pace=pace,
-            identity=identity,
-            blobs=blobs,
-            registry=registry,
-            as_of=as_of,
-            quota=quota,
-            temporary=temporary,
-            environment=environment,
-            runs=runs,
-            nodes=nodes,
-            places=places,
-            tracking=tracking,
-            executor=Executor(state, runs, nodes, places, tracking, pace, environments, surroundings),
-            serving=Serving(state.root),
-            faults=Faults(faults or Plan()),
-        )
-
-    async def start(self) -> None:
-        """Bring back what a stopped instance left: operations, jobs, deployments."""
-        self.operations.recover(
-            {
-                "job.cancel": self.executor.ended,
-                **computes.finishers(self),
-                **endpoints.resume(self),
-                **deployments.resume(self),
-            }
-        )
-        self.executor.recover()
-        for name, _ in self.state.all("computes"):
-            self.nodes.settle(name)
-        deployments.start_all(self)
-
-    async def stop(self) -> None:
-        """End what this instance runs, and let the state go."""
-        await self.operations.close()
-        await self.executor.close()
-        await self.serving.close()
-        await self.nodes.close()
-        await self.tracking.close()
-        self.state.close()
 
 
 class App:
@@ -175,7 +67,7 @@ class App:
 
         if route.host == CONTROL:  # never broken: it is where a plan is taken back
             return await handled()
-        effects = self._service.faults.of(call_name(route, parameters), request.method, host + path)
+        effects = self._service.faults.of(route.call(parameters), request.method, host + path)
         return await through(effects, self._service, request, handled)
 
     async def _handle(self, route: Route, request: Request) -> Response:

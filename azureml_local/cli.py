@@ -22,7 +22,7 @@ from azureml_local import supervisor
 from azureml_local.access import az
 from azureml_local.compute.sizes import quota
 from azureml_local.faults.control import FaultClient
-from azureml_local.faults.faults import FaultPlanError, parse_plan, read_document
+from azureml_local.faults.parsing import FaultPlanError, parse_plan, read_document
 from azureml_local.instance import Settings, facts, is_running, running
 from azureml_local.lifecycle import Pace
 from azureml_local.status import report, supervised

@@ -17,13 +17,15 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from azureml_local.access import role_assignments
-from azureml_local.app import App, Service
+from azureml_local.app import App
 from azureml_local.compute.sizes import Quota, quota
 from azureml_local.faults.effects import ABORT
 from azureml_local.faults.faults import Plan
 from azureml_local.lifecycle import Pace
 from azureml_local.network.proxy import Proxy
 from azureml_local.network.tls import certificates
+from azureml_local.recovery import recover
+from azureml_local.service import Service
 
 SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"
 RESOURCE_GROUP = "local"
@@ -104,7 +106,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     tunnels = await proxy.serve(proxy_listener)
     serving = asyncio.create_task(server.serve(sockets=[service_listener]))
     try:
-        await service.start()
+        await recover(service)
         _write_facts(root, proxy_port, environment)
         yield service
     finally:

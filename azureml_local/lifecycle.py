@@ -5,16 +5,10 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-
+from azureml_local.errors import ServiceError
 from azureml_local.models import State
-from azureml_local.responses import ServiceError
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
 
 # Seconds a phase takes on Azure: round figures from Microsoft's documentation and common reports, to rehearse
 # waits with. Not measured.
@@ -212,26 +206,3 @@ def _mark_failed(document: dict[str, Any]) -> None:
 
 def _bind(again: Callable[[str], Awaitable[None]], subject: str) -> Work:
     return lambda: again(subject)
-
-
-async def operation_status(service: "Service", request: Request) -> Response:
-    """Get the status of a long-running operation (Azure-AsyncOperation)."""
-    operation = _known(service, request)
-    body = {"id": request.url.path, "name": operation.id, "status": operation.status}
-    error = {} if operation.error is None else {"error": operation.error}
-    return JSONResponse(body | error, headers=dict(operation.poll_headers))
-
-
-async def operation_result(service: "Service", request: Request) -> Response:
-    """Get the result of a long-running operation (Location): 202 until there is one."""
-    operation = _known(service, request)
-    if operation.error is not None:
-        return JSONResponse({"error": operation.error}, 409)
-    return Response(b"", 202 if operation.status == "InProgress" else 200, dict(operation.poll_headers))
-
-
-def _known(service: "Service", request: Request) -> Operation:
-    operation = service.operations.get(request.path_params["operation"])
-    if operation is None:
-        raise ServiceError(404, "NotFound", f"Operation {request.path_params['operation']} was not found.")
-    return operation

@@ -4,13 +4,13 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-if TYPE_CHECKING:
-    from azureml_local.lifecycle import Operation
+from azureml_local.errors import ServiceError
+from azureml_local.lifecycle import Operation
 
 LOCATION = "eastus"
 ARM = "https://management.azure.com"
@@ -19,37 +19,6 @@ _PROVIDER = "Microsoft.MachineLearningServices"
 _OPERATIONS = (
     f"{ARM}/subscriptions/00000000-0000-0000-0000-000000000000/providers/{_PROVIDER}/locations/{LOCATION}"
 )
-
-
-class ServiceError(Exception):
-    """A refusal in Azure's words: HTTP status, code and message, rendered as Azure's error envelope."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        target: str | None = None,
-        details: tuple[dict[str, Any], ...] = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(status, code, message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.target = target
-        self.details = details
-        self.headers = dict(headers or {})
-
-    def envelope(self) -> dict[str, Any]:
-        """What stands under ``"error"``, in an answer as in a failed operation."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "target": self.target,
-            "details": list(self.details),
-        }
 
 
 def utc_now() -> str:
@@ -86,7 +55,7 @@ def listing(resources: Sequence[Mapping[str, Any]], next_link: str | None = None
 
 
 def accepted(
-    operation: "Operation", body: Mapping[str, Any] | None, status: int, *, async_operation: bool = True
+    operation: Operation, body: Mapping[str, Any] | None, status: int, *, async_operation: bool = True
 ) -> Response:
     """The answer that starts a long-running operation: 200/201 with the resource, or 202 without a body.
 

@@ -7,26 +7,23 @@ stands before a template that would swallow it. ``{name}`` takes one path segmen
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from azureml_local import lifecycle, workspace
+from azureml_local import operations, workspace
 from azureml_local.access import identity, managed_identities, role_assignments
 from azureml_local.assets import assets, registry_api
 from azureml_local.compute import capacity, computes
 from azureml_local.faults import control as fault_control
 from azureml_local.jobs import jobs, run_history, tracking
+from azureml_local.service import Service
 from azureml_local.serving import deployments, endpoints, scoring
 from azureml_local.storage import storage
 
-if TYPE_CHECKING:
-    from azureml_local.app import Service
-
-Handler = Callable[["Service", Request], Awaitable[Response]]
+Handler = Callable[[Service, Request], Awaitable[Response]]
 
 # Hosts. Their parameters join the path's.
 LOGIN = "login.microsoftonline.com"
@@ -60,6 +57,14 @@ class Route:
     def summary(self) -> str:
         return (self.handler.__doc__ or "").strip().partition("\n")[0]
 
+    def call(self, parameters: Mapping[str, str]) -> str:
+        """What a fault plan calls a request of it."""
+        module = self.handler.__module__.rpartition(".")[2]
+        name = f"{module}.{getattr(self.handler, '__name__', '')}"
+        if module == "tracking":
+            return f"{name}[{parameters['path'].rpartition('/')[2]}]"
+        return f"{name}[{parameters['kind']}]" if "kind" in parameters else name
+
 
 _KIND = "/{kind:codes|components|data|environments|models}"
 _VERSION = _KIND + "/{name}/versions/{version}"
@@ -88,8 +93,8 @@ ROUTES: tuple[Route, ...] = (
     Route(ARM, "GET", _AUTHORIZATION + "/roleDefinitions", role_assignments.list_definitions),
     Route(ARM, "GET", _AUTHORIZATION + "/roleDefinitions/{role}", role_assignments.get_definition),
     # --- long-running operations
-    Route(ARM, "GET", REGION + "/mfeOperationsStatus/{operation}", lifecycle.operation_status),
-    Route(ARM, "GET", REGION + "/mfeOperationResults/{operation}", lifecycle.operation_result),
+    Route(ARM, "GET", REGION + "/mfeOperationsStatus/{operation}", operations.get_status),
+    Route(ARM, "GET", REGION + "/mfeOperationResults/{operation}", operations.get_result),
     # --- workspace and datastores
     Route(ARM, "GET", SUBSCRIPTION + "/workspaces", workspace.list_all),
     Route(ARM, "GET", GROUP + "/workspaces", workspace.list_all),

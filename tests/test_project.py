@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from pydantic import BaseModel
 
@@ -208,6 +210,13 @@ def test_imports_keep_their_contracts() -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "0 broken" in result.stdout
+
+
+@pytest.mark.parametrize("package", ["commands", "flows", "tasks", "chat_finetune", "azureml_local", "chaos"])
+def test_no_module_needs_itself(package: str) -> None:
+    graph = grimp.build_graph(package)
+    needed = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(needed).prepare()  # raises CycleError, which names the circle
 
 
 # --- Every knob, declared once

@@ -7,17 +7,16 @@ refusals here was not measured.
 import re
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local import workspace
-from azureml_local.access.managed_identities import principal_id
-from azureml_local.responses import ServiceError, json_body, listing, section, utc_now
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.access.principals import principal_id
+from azureml_local.errors import ServiceError
+from azureml_local.responses import json_body, listing, section, utc_now
+from azureml_local.service import Service
 
 _KIND = "role_assignments"
 _CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
@@ -36,7 +35,7 @@ _PRINCIPAL = re.compile(r"(?:principalId eq |assignedTo\()'(?P<id>[^']+)'\)?")
 _ROLE_NAME = re.compile(r"roleName eq '(?P<name>[^']+)'", re.IGNORECASE)
 
 
-def seed(service: "Service", group: str) -> None:
+def seed(service: Service, group: str) -> None:
     """Give the user-assigned identity ``local`` of a resource group what serving takes; once for a state."""
     if not service.state.insert("seeds", _KIND, {}):
         return
@@ -50,7 +49,7 @@ def seed(service: "Service", group: str) -> None:
         service.state.put(_KIND, name, _document(name, scope, role, holder, "ServicePrincipal"))
 
 
-async def list_all(service: "Service", request: Request) -> Response:
+async def list_all(service: Service, request: Request) -> Response:
     """List the role assignments at a scope, above and below it ($filter: atScope(), one principal's)."""
     scope = _scope(request)
     at_scope, principal = _filter(request.query_params.get("$filter", ""))
@@ -65,7 +64,7 @@ async def list_all(service: "Service", request: Request) -> Response:
     )
 
 
-async def get(service: "Service", request: Request) -> Response:
+async def get(service: Service, request: Request) -> Response:
     """Get a role assignment."""
     name = _name(request)
     if (found := service.state.get(_KIND, name)) is None:
@@ -73,7 +72,7 @@ async def get(service: "Service", request: Request) -> Response:
     return JSONResponse(found)
 
 
-async def put(service: "Service", request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
     """Assign a role to a principal at a scope."""
     name, scope = _name(request), _scope(request)
     properties = section(await json_body(request), "properties")
@@ -97,7 +96,7 @@ async def put(service: "Service", request: Request) -> Response:
     return JSONResponse(wanted, 201)
 
 
-async def delete(service: "Service", request: Request) -> Response:
+async def delete(service: Service, request: Request) -> Response:
     """Take a role assignment away."""
     name = _name(request)
     found = service.state.get(_KIND, name)
@@ -105,7 +104,7 @@ async def delete(service: "Service", request: Request) -> Response:
     return Response(status_code=204) if found is None else JSONResponse(found)
 
 
-async def list_definitions(_service: "Service", request: Request) -> Response:
+async def list_definitions(_service: Service, request: Request) -> Response:
     """List the role definitions that are known here ($filter: roleName eq '…')."""
     asked = request.query_params.get("$filter", "")
     found = _ROLE_NAME.fullmatch(asked)
@@ -115,7 +114,7 @@ async def list_definitions(_service: "Service", request: Request) -> Response:
     return listing([_definition(id) for id, name in _ROLES.items() if wanted in (None, name.lower())])
 
 
-async def get_definition(_service: "Service", request: Request) -> Response:
+async def get_definition(_service: Service, request: Request) -> Response:
     """Get a role definition by its GUID."""
     role = request.path_params["role"].lower()
     if role not in _ROLES:
@@ -124,7 +123,7 @@ async def get_definition(_service: "Service", request: Request) -> Response:
     return JSONResponse(_definition(role))
 
 
-def _all(service: "Service") -> Iterator[dict[str, Any]]:
+def _all(service: Service) -> Iterator[dict[str, Any]]:
     return (document for _, document in service.state.all(_KIND))
 
 

@@ -5,24 +5,15 @@ is registered; description, tags, properties, stage and archiving do.
 """
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.assets.model_assets import completed_model
-from azureml_local.responses import (
-    ServiceError,
-    json_body,
-    listing,
-    resource,
-    section,
-    whole_number,
-    workspace_id,
-)
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.errors import ServiceError
+from azureml_local.responses import json_body, listing, resource, section, whole_number, workspace_id
+from azureml_local.service import Service
 
 # The properties that make an asset what it is, by kind.
 _IDENTITY = {
@@ -35,7 +26,7 @@ _IDENTITY = {
 _DEFAULTS = {"description": None, "isArchived": False, "isAnonymous": False}
 
 
-def find_version(service: "Service", kind: str, name: str, version: str) -> dict[str, Any]:
+def find_version(service: Service, kind: str, name: str, version: str) -> dict[str, Any]:
     """The asset version's resource; ServiceError 404 when there is none."""
     found = service.state.get(kind, f"{name}:{version}")
     if found is None:
@@ -47,13 +38,13 @@ def find_version(service: "Service", kind: str, name: str, version: str) -> dict
     return found
 
 
-async def get_version(service: "Service", request: Request) -> Response:
+async def get_version(service: Service, request: Request) -> Response:
     """Get a version of an asset."""
     params = request.path_params
     return JSONResponse(find_version(service, params["kind"], params["name"], params["version"]))
 
 
-async def put_version(service: "Service", request: Request) -> Response:
+async def put_version(service: Service, request: Request) -> Response:
     """Register a version of an asset, or change what may change of one."""
     body = await json_body(request)
     params = request.path_params
@@ -80,14 +71,14 @@ async def put_version(service: "Service", request: Request) -> Response:
     return JSONResponse(service.state.update(kind, key, change))
 
 
-async def delete_version(service: "Service", request: Request) -> Response:
+async def delete_version(service: Service, request: Request) -> Response:
     """Delete a version of an asset."""
     params = request.path_params
     found = service.state.delete(params["kind"], f"{params['name']}:{params['version']}")
     return Response(b"", 200 if found else 204)
 
 
-async def list_versions(service: "Service", request: Request) -> Response:
+async def list_versions(service: Service, request: Request) -> Response:
     """List an asset's versions, newest first ($top, hash, listViewType)."""
     params, query = request.path_params, request.query_params
     if "hash" in query:  # asks whether anybody has uploaded the same, under whatever name
@@ -103,13 +94,13 @@ async def list_versions(service: "Service", request: Request) -> Response:
     return listing(viewed[: whole_number(query.get("$top"), len(viewed))])
 
 
-async def get_container(service: "Service", request: Request) -> Response:
+async def get_container(service: Service, request: Request) -> Response:
     """Get an asset with its latest and next version."""
     params = request.path_params
     return JSONResponse(_container(service, params, params["name"]))
 
 
-async def put_container(service: "Service", request: Request) -> Response:
+async def put_container(service: Service, request: Request) -> Response:
     """Create an asset's container, or change its tags, description and archiving."""
     body = await json_body(request)
     params = request.path_params
@@ -124,7 +115,7 @@ async def put_container(service: "Service", request: Request) -> Response:
     return JSONResponse(_container(service, params, params["name"]))
 
 
-async def list_containers(service: "Service", request: Request) -> Response:
+async def list_containers(service: Service, request: Request) -> Response:
     """List the assets of a kind with their latest versions."""
     params = request.path_params
     versioned = (key.rpartition(":")[0] for key, _ in service.state.all(params["kind"]))
@@ -133,7 +124,7 @@ async def list_containers(service: "Service", request: Request) -> Response:
     return listing(_viewed(containers, request.query_params.get("listViewType", "ActiveOnly")))
 
 
-async def start_pending_upload(service: "Service", request: Request) -> Response:
+async def start_pending_upload(service: Service, request: Request) -> Response:
     """Get a place to upload an asset's files to, with a SAS for it."""
     container = f"{request.path_params['kind']}-{uuid.uuid4()}"
     service.blobs.create_container(container)
@@ -151,7 +142,7 @@ async def start_pending_upload(service: "Service", request: Request) -> Response
     )
 
 
-def _versions(service: "Service", kind: str, name: str) -> list[dict[str, Any]]:
+def _versions(service: Service, kind: str, name: str) -> list[dict[str, Any]]:
     """Oldest first."""
     return [document for _, document in service.state.all(kind, f"{name}:")]
 
@@ -163,7 +154,7 @@ def _viewed(resources: list[dict[str, Any]], view: str) -> list[dict[str, Any]]:
     return [found for found in resources if found["properties"]["isArchived"] is archived]
 
 
-def _container(service: "Service", params: dict[str, Any], name: str) -> dict[str, Any]:
+def _container(service: Service, params: dict[str, Any], name: str) -> dict[str, Any]:
     kind = params["kind"]
     kept = service.state.get("containers", f"{kind}/{name}")
     versions = [version["name"] for version in _versions(service, kind, name)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azureml_local.responses import ServiceError
+from azureml_local.errors import ServiceError
 
 Binding = Mapping[str, str]
 

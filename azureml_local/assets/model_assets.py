@@ -4,14 +4,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from azureml_local.responses import ServiceError, workspace_id
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.errors import ServiceError
+from azureml_local.responses import workspace_id
+from azureml_local.service import Service
 
 _JOB_OUTPUT = re.compile(r"azureml://jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths)?/?(?P<path>.*)")
 _RUN_ARTIFACT = re.compile(r"runs:/(?P<job>[^/]+)/(?P<path>.+)")
@@ -19,7 +18,7 @@ _TYPES = ("custom_model", "mlflow_model", "triton_model")
 
 
 def completed_model(
-    service: "Service", params: Mapping[str, Any], properties: dict[str, Any]
+    service: Service, params: Mapping[str, Any], properties: dict[str, Any]
 ) -> dict[str, Any]:
     """A model version's properties with ``modelUri`` resolved to a datastore, ``jobName`` and ``flavors``.
 
@@ -54,7 +53,7 @@ def _lowered(workspace: str) -> str:
     return workspace.replace("/resourceGroups/", "/resourcegroups/").replace(provider, "")
 
 
-def _resolved(service: "Service", uri: str) -> tuple[str, str | None]:
+def _resolved(service: Service, uri: str) -> tuple[str, str | None]:
     """The datastore URI behind a URI that names a job's output, and that job; others as they are."""
     artifact = _RUN_ARTIFACT.fullmatch(uri)
     if artifact:
@@ -80,7 +79,7 @@ def _resolved(service: "Service", uri: str) -> tuple[str, str | None]:
     return f"{place.rstrip('/')}/{path}", name
 
 
-def _job(service: "Service", name: str) -> dict[str, Any]:
+def _job(service: Service, name: str) -> dict[str, Any]:
     document = service.state.get("jobs", name)
     if document is None:
         raise ServiceError(404, "UserError", f"Job {name} was not found.", target="ModelUri")

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import yaml
 
-from azureml_local.responses import ServiceError
+from azureml_local.errors import ServiceError
 
 _LOCK_POLL_SECONDS = 0.2
 

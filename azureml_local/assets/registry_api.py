@@ -2,16 +2,15 @@
 
 import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.assets.registry import Asset, Registry
-from azureml_local.responses import LOCATION, ServiceError, json_body, listing, utc_now, whole_number
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.errors import ServiceError
+from azureml_local.responses import LOCATION, json_body, listing, utc_now, whole_number
+from azureml_local.service import Service
 
 API = f"https://{LOCATION}.api.azureml.ms"
 NAME = "azureml"
@@ -21,7 +20,7 @@ _GROUP = "azureml-system"
 _ENVIRONMENT = re.compile(r"azureml://registries/[^/]+/environments/([^/]+)/(?:versions/([^/]+)|labels/\w+)")
 
 
-async def discovery(service: "Service", request: Request) -> Response:
+async def discovery(service: Service, request: Request) -> Response:
     """Tell where the registry's services are."""
     registry = request.path_params["registry"]
     if registry.lower() != NAME:
@@ -40,27 +39,27 @@ async def discovery(service: "Service", request: Request) -> Response:
     )
 
 
-async def list_assets(service: "Service", request: Request) -> Response:
+async def list_assets(service: Service, request: Request) -> Response:
     """List the registry's models or components with their latest versions."""
     kind = request.path_params["kind"]
     return listing([_container(service.registry, kind, name) for name in service.registry.names(kind)])
 
 
-async def get_asset(service: "Service", request: Request) -> Response:
+async def get_asset(service: Service, request: Request) -> Response:
     """Get a registry asset with its latest version."""
     return JSONResponse(
         _container(service.registry, request.path_params["kind"], request.path_params["name"])
     )
 
 
-async def list_versions(service: "Service", request: Request) -> Response:
+async def list_versions(service: Service, request: Request) -> Response:
     """List the versions that the registry offers on the day, newest first ($top)."""
     kind, name = request.path_params["kind"], request.path_params["name"]
     versions = [_resource(service, asset) for asset in _offered(service.registry, kind, name)]
     return listing(versions[: whole_number(request.query_params.get("$top"), len(versions))])
 
 
-async def get_version(service: "Service", request: Request) -> Response:
+async def get_version(service: Service, request: Request) -> Response:
     """Get a version of a registry model or component, superseded ones too."""
     params = request.path_params
     return JSONResponse(
@@ -68,7 +67,7 @@ async def get_version(service: "Service", request: Request) -> Response:
     )
 
 
-async def get_environment(service: "Service", request: Request) -> Response:
+async def get_environment(service: Service, request: Request) -> Response:
     """Get a registry environment that a component names."""
     name, version = request.path_params["name"], request.path_params["version"]
     if (name, version) not in _environments(service.registry):
@@ -91,7 +90,7 @@ async def get_environment(service: "Service", request: Request) -> Response:
     )
 
 
-async def data_reference(service: "Service", request: Request) -> Response:
+async def data_reference(service: Service, request: Request) -> Response:
     """Get a SAS for the files of a registry model, built now if nobody needed them before."""
     await json_body(request)
     name, version = request.path_params["name"], request.path_params["version"]
@@ -128,7 +127,7 @@ def _container(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     return _envelope(f"azureml://registries/{NAME}/{kind}/{name}", name, properties)
 
 
-def _resource(service: "Service", asset: Asset) -> dict[str, Any]:
+def _resource(service: Service, asset: Asset) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "description": asset.spec.get("description"),
         "tags": _texts(asset.spec.get("tags")),

@@ -1,20 +1,18 @@
 """VM sizes, usages and quotas of the region, as of the day."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.compute.sizes import Size, sizes
 from azureml_local.responses import LOCATION, listing
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.service import Service
 
 _LOW_PRIORITY = "TotalLowPriorityCores"
 
 
-async def list_sizes(service: "Service", request: Request) -> Response:
+async def list_sizes(service: Service, request: Request) -> Response:
     """List the VM sizes of the day, retired ones left out."""
     offered = [_size(size) for size in sizes().values() if not size.is_retired(service.as_of)]
     # The first api-versions called the list after the compute type.
@@ -22,23 +20,23 @@ async def list_sizes(service: "Service", request: Request) -> Response:
     return JSONResponse({key: offered})
 
 
-async def list_usages(service: "Service", request: Request) -> Response:
+async def list_usages(service: Service, request: Request) -> Response:
     """List the vCPUs in use and allowed, by VM family."""
     return listing([_usage(service, request, family) for family in _families(service)])
 
 
-async def list_quotas(service: "Service", request: Request) -> Response:
+async def list_quotas(service: Service, request: Request) -> Response:
     """List the vCPUs allowed, by VM family."""
     usages = [_usage(service, request, family) for family in _families(service)]
     return listing([{key: usage[key] for key in ("id", "name", "limit", "unit", "type")} for usage in usages])
 
 
-def _families(service: "Service") -> list[str]:
+def _families(service: Service) -> list[str]:
     offered = dict.fromkeys(size.family for size in sizes().values() if not size.is_retired(service.as_of))
     return [*offered, _LOW_PRIORITY]
 
 
-def _usage(service: "Service", request: Request, family: str) -> dict[str, Any]:
+def _usage(service: Service, request: Request, family: str) -> dict[str, Any]:
     in_use = 0
     for _, compute in service.state.all("computes"):
         settings = compute["properties"]["properties"]

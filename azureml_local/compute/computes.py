@@ -3,16 +3,17 @@
 import functools
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from azureml_local.access.managed_identities import assigned
+from azureml_local.access.principals import assigned
 from azureml_local.compute.sizes import Size, sizes
+from azureml_local.errors import ServiceError
+from azureml_local.lifecycle import Operation
 from azureml_local.responses import (
     LOCATION,
-    ServiceError,
     accepted,
     json_body,
     listing,
@@ -21,17 +22,14 @@ from azureml_local.responses import (
     utc_now,
     workspace_id,
 )
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
-    from azureml_local.lifecycle import Operation
+from azureml_local.service import Service
 
 Finisher = Callable[[str], Awaitable[None]]
 
 _NAME = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{0,30}[a-zA-Z0-9])?")
 
 
-def finishers(service: "Service") -> dict[str, Finisher]:
+def finishers(service: Service) -> dict[str, Finisher]:
     """What ends a compute's long-running operation, by phase: now, or after a restart."""
 
     async def succeed(key: str) -> None:
@@ -46,17 +44,17 @@ def finishers(service: "Service") -> dict[str, Finisher]:
     return {"compute.create": succeed, "compute.update": succeed, "compute.delete": remove}
 
 
-async def get(service: "Service", request: Request) -> Response:
+async def get(service: Service, request: Request) -> Response:
     """Get a compute with its node counts."""
     return JSONResponse(_known(service, request.path_params["compute"]))
 
 
-async def list_all(service: "Service", _request: Request) -> Response:
+async def list_all(service: Service, _request: Request) -> Response:
     """List the computes."""
     return listing([compute for _, compute in service.state.all("computes")])
 
 
-async def put(service: "Service", request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
     """Create or update an AmlCompute cluster (long-running)."""
     body = await json_body(request)
     name = request.path_params["compute"]
@@ -78,7 +76,7 @@ async def put(service: "Service", request: Request) -> Response:
     return accepted(_begin(service, phase, key), document, 200 if before else 201)
 
 
-async def patch(service: "Service", request: Request) -> Response:
+async def patch(service: Service, request: Request) -> Response:
     """Update a cluster's scale settings (long-running)."""
     body = await json_body(request)
     key = request.path_params["compute"].lower()
@@ -97,7 +95,7 @@ async def patch(service: "Service", request: Request) -> Response:
     return accepted(_begin(service, "compute.update", key), changed, 200)
 
 
-async def delete(service: "Service", request: Request) -> Response:
+async def delete(service: Service, request: Request) -> Response:
     """Delete a compute (long-running)."""
     key = request.path_params["compute"].lower()
     _known(service, key)
@@ -105,7 +103,7 @@ async def delete(service: "Service", request: Request) -> Response:
     return accepted(_begin(service, "compute.delete", key), None, 202)
 
 
-async def list_nodes(service: "Service", request: Request) -> Response:
+async def list_nodes(service: Service, request: Request) -> Response:
     """List a cluster's nodes and what they do."""
     known = _known(service, request.path_params["compute"])
     counts = known["properties"]["properties"].get("nodeStateCounts") or {}
@@ -126,7 +124,7 @@ async def list_nodes(service: "Service", request: Request) -> Response:
     return JSONResponse({"nodes": nodes})
 
 
-def _known(service: "Service", name: str) -> dict[str, Any]:
+def _known(service: Service, name: str) -> dict[str, Any]:
     compute = service.state.get("computes", name.lower())
     if compute is None:
         raise ServiceError(
@@ -135,7 +133,7 @@ def _known(service: "Service", name: str) -> dict[str, Any]:
     return compute
 
 
-def _checked(service: "Service", name: str, body: dict[str, Any]) -> dict[str, Any]:
+def _checked(service: Service, name: str, body: dict[str, Any]) -> dict[str, Any]:
     """The cluster's own properties as asked for, once this day's Azure would accept them."""
     kind = section(body, "properties").get("computeType")
     if kind != "AmlCompute":
@@ -191,7 +189,7 @@ def _scale(settings: dict[str, Any]) -> dict[str, Any]:
     return scale
 
 
-def _check_quota(service: "Service", size: Size, settings: dict[str, Any]) -> None:
+def _check_quota(service: Service, size: Size, settings: dict[str, Any]) -> None:
     low_priority = str(settings.get("vmPriority")).lower() == "lowpriority"
     limit = service.quota.low_priority if low_priority else service.quota.limit(size.family)
     requested = size.vcpu_count * settings["scaleSettings"]["maxNodeCount"]
@@ -260,5 +258,5 @@ def _mark(provisioning_state: str) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def _begin(service: "Service", phase: str, key: str) -> "Operation":
+def _begin(service: Service, phase: str, key: str) -> Operation:
     return service.operations.begin(phase, functools.partial(finishers(service)[phase], key), key)

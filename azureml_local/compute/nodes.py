@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.durations import iso_seconds
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
-from azureml_local.responses import ServiceError, utc_now
+from azureml_local.responses import utc_now
 
 
 @dataclass

@@ -3,28 +3,28 @@
 import hmac
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from azureml_local.faults.faults import FaultPlanError, Plan, parse_plan
-from azureml_local.responses import ServiceError, json_body
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.errors import ServiceError
+from azureml_local.faults.faults import Plan
+from azureml_local.faults.parsing import FaultPlanError, parse_plan
+from azureml_local.responses import json_body
+from azureml_local.service import Service
 
 URL = "https://control.azureml-local/faults"
 
 
-async def get(service: "Service", request: Request) -> Response:
+async def get(service: Service, request: Request) -> Response:
     """Show the fault plan: its rules, the calls counted and the faults that fired since it was set."""
     _check(service, request)
     return JSONResponse(service.faults.report())
 
 
-async def put(service: "Service", request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
     """Put a fault plan into force; counts begin anew."""
     _check(service, request)
     try:
@@ -34,14 +34,14 @@ async def put(service: "Service", request: Request) -> Response:
     return JSONResponse(service.faults.report())
 
 
-async def delete(service: "Service", request: Request) -> Response:
+async def delete(service: Service, request: Request) -> Response:
     """Take the fault plan back."""
     _check(service, request)
     service.faults.set(Plan())
     return JSONResponse(service.faults.report())
 
 
-def _check(service: "Service", request: Request) -> None:
+def _check(service: Service, request: Request) -> None:
     """Only who reads the instance's folder knows the secret; tokens would depend on what a plan may break."""
     given = request.headers.get("authorization", "").encode()
     if not hmac.compare_digest(given, f"Bearer {service.identity.client_secret}".encode()):

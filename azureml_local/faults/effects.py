@@ -3,23 +3,21 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from azureml_local.jobs.runs import Status
-from azureml_local.responses import ServiceError
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.errors import ServiceError
+from azureml_local.faults.faults import Effect, Handled
+from azureml_local.jobs.status import Status
+from azureml_local.service import Service
 
 # Where the connection's own `abort` stands in an ASGI scope's extensions (see instance.py).
 ABORT = "azureml_local.abort"
-Handled = Callable[[], Awaitable[Response]]
 
 # Refusals that have a name, in Azure's words (azure-ai-docs, how-to-troubleshoot-online-endpoints.md).
 _NAMED: dict[str, dict[str, Any]] = {
@@ -38,12 +36,8 @@ _NAMED: dict[str, dict[str, Any]] = {
 }
 
 
-class Effect(Protocol):
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response: ...
-
-
 async def through(
-    effects: Sequence[Effect], service: "Service", request: Request, handled: Handled
+    effects: Sequence[Effect], service: Service, request: Request, handled: Handled
 ) -> Response:
     """Answer a request through the effects, the first outermost."""
     if not effects:
@@ -68,7 +62,7 @@ class Answer:
             raise ValueError("status must be 400 to 599")
         return answer
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         raise self.error
 
     @property
@@ -86,7 +80,7 @@ class Reset:
         if self.moment not in ("before", "after"):
             raise ValueError("before or after")
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         if self.moment == "after":
             await handled()
         return _HungUp()
@@ -98,7 +92,7 @@ class Delay:
 
     seconds: float
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         await asyncio.sleep(self.seconds)
         return await handled()
 
@@ -109,7 +103,7 @@ class Truncate:
 
     byte_count: int
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         return _Truncated(await handled(), self.byte_count)
 
 
@@ -117,7 +111,7 @@ class Truncate:
 class ExpireToken:
     """Refuse the token, or the signature, as one whose time is over."""
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         if ".blob." in request.headers.get("host", ""):
             message = (
                 "Server failed to authenticate the request. Signature not valid in the specified time frame"
@@ -132,7 +126,7 @@ class OperationFails:
 
     failure: Answer
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         response = await handled()
         address = response.headers.get("Azure-AsyncOperation") or response.headers.get("Location")
         if address is not None:
@@ -147,7 +141,7 @@ class JobState:
 
     status: Status
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         response = await handled()
         if response.status_code != 200 or not isinstance(response.body, bytes):
             return response
@@ -160,7 +154,7 @@ class JobState:
 class PreemptNode:
     """Take the node away from the job that the request is about, then answer as ever."""
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         service.executor.preempt(request.path_params["job"])
         return await handled()
 
@@ -171,7 +165,7 @@ class Tombstone:
 
     seconds: float
 
-    async def __call__(self, service: "Service", request: Request, handled: Handled) -> Response:
+    async def __call__(self, service: Service, request: Request, handled: Handled) -> Response:
         key = str(request.path_params["endpoint"]).lower()
         service.state.put("tombstones", key, {"until": time.time() + self.seconds})
         return await handled()

@@ -14,13 +14,11 @@ import datetime as dt
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azureml_local.assets.components import render
-from azureml_local.responses import ServiceError
-
-if TYPE_CHECKING:
-    from azureml_local.jobs.tracking import Tracking
+from azureml_local.errors import ServiceError
+from azureml_local.jobs.mlflow_server import Tracking
 
 DECLARED_MODEL = "flavors:\n  declared: {note: nothing was trained}\n"
 """The MLmodel file of a model that a declared job leaves."""
@@ -47,7 +45,7 @@ def declaration(spec: Mapping[str, Any], values: Mapping[str, str], where: str) 
     return {"seconds": seconds, "metrics": metrics}
 
 
-async def perform(declared: Mapping[str, Any], run: Mapping[str, Any], tracking: "Tracking") -> None:
+async def perform(declared: Mapping[str, Any], run: Mapping[str, Any], tracking: Tracking) -> None:
     """Let the declared time pass since the run's start, and log on the way.
 
     What was due while the service was down comes at once.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from azureml_local.responses import ServiceError
+from azureml_local.errors import ServiceError
 
 _LOG_TAIL_CHARS = 2000
 _NOT_INSTALLED = re.compile(r"(python|pip)\b")  # a venv has both

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from azureml_local import supervisor
-from azureml_local.access.identity import Identity
-from azureml_local.access.managed_identities import job_variables
+from azureml_local.access.principals import job_variables
+from azureml_local.access.tokens import Identity
 from azureml_local.compute.nodes import Lease, Nodes
+from azureml_local.errors import ServiceError
 from azureml_local.jobs import reports, staging
 from azureml_local.jobs.declared import leave, perform
 from azureml_local.jobs.environments import Environments
+from azureml_local.jobs.mlflow_server import Tracking
 from azureml_local.jobs.pipelines import Step
-from azureml_local.jobs.runs import Runs, Status
+from azureml_local.jobs.runs import Runs
 from azureml_local.jobs.staging import Places
-from azureml_local.jobs.tracking import Tracking
+from azureml_local.jobs.status import Status
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
-from azureml_local.responses import ServiceError
 
 log = logging.getLogger("azureml_local.jobs")
 

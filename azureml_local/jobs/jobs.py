@@ -4,16 +4,16 @@ import itertools
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from azureml_local.errors import ServiceError
 from azureml_local.jobs import submission
-from azureml_local.jobs.runs import Status
+from azureml_local.jobs.status import Status
 from azureml_local.responses import (
     ARM,
-    ServiceError,
     accepted,
     json_body,
     listing,
@@ -22,9 +22,7 @@ from azureml_local.responses import (
     whole_number,
     workspace_id,
 )
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.service import Service
 
 # How many jobs Azure puts on a page is nowhere documented, nor can a client ask for a number.
 _PAGE_JOB_COUNT = 200
@@ -33,7 +31,7 @@ _CHANGEABLE = frozenset({"description", "tags", "displayName", "properties", "is
 _READ_ONLY = frozenset({"status", "services", "parentJobName", "notificationSetting"})
 
 
-async def put(service: "Service", request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
     """Submit a job, or change the tags, name, description or archiving of one."""
     body = await json_body(request)
     name = request.path_params["job"]
@@ -66,12 +64,12 @@ async def put(service: "Service", request: Request) -> Response:
     return JSONResponse(_document(service, name), 201)
 
 
-async def get(service: "Service", request: Request) -> Response:
+async def get(service: Service, request: Request) -> Response:
     """Get a job. A pipeline's steps answer with null properties: run history has them."""
     return JSONResponse(_document(service, _known(service, request)))
 
 
-async def list_all(service: "Service", request: Request) -> Response:
+async def list_all(service: Service, request: Request) -> Response:
     """List jobs, newest first, without pipelines' steps, page by page (listViewType, jobType, tag)."""
     query = request.query_params
     skip = query.get("$skip")
@@ -92,7 +90,7 @@ async def list_all(service: "Service", request: Request) -> Response:
     return listing(shown, f"{ARM}{request.url.path}?{_with_skip(query, page[-1][0])}")
 
 
-async def cancel(service: "Service", request: Request) -> Response:
+async def cancel(service: Service, request: Request) -> Response:
     """Cancel a job (long-running); one that has ended stays as it ended."""
     name = _known_root(service, request)
     service.executor.cancel(name)
@@ -103,7 +101,7 @@ async def cancel(service: "Service", request: Request) -> Response:
     return accepted(service.operations.begin("job.cancel", ended, name), None, 202, async_operation=False)
 
 
-async def delete(service: "Service", request: Request) -> Response:
+async def delete(service: Service, request: Request) -> Response:
     """Delete a job that has ended, with its steps' records (long-running); its data stays."""
     name = _known_root(service, request)
     if not service.runs.status(name).is_final:
@@ -116,14 +114,14 @@ async def delete(service: "Service", request: Request) -> Response:
     return accepted(service.operations.begin("job.delete", subject=name), None, 202)
 
 
-def _known(service: "Service", request: Request) -> str:
+def _known(service: Service, request: Request) -> str:
     name = str(request.path_params["job"])
     if service.state.get("jobs", name) is None:
         raise ServiceError(404, "UserError", f"Job {name} was not found.", target="JobName")
     return name
 
 
-def _known_root(service: "Service", request: Request) -> str:
+def _known_root(service: Service, request: Request) -> str:
     name = _known(service, request)
     root = (service.runs.get(name) or {})["rootRunId"]
     if root != name:
@@ -142,7 +140,7 @@ def _with_skip(query: Mapping[str, str], last: int) -> str:
     return urllib.parse.urlencode({**query, "$skip": str(last)})
 
 
-def _document(service: "Service", name: str) -> dict[str, Any]:
+def _document(service: Service, name: str) -> dict[str, Any]:
     run = service.runs.get(name)
     document = None if run is None else _shown(service, name, run)
     if document is None:
@@ -150,7 +148,7 @@ def _document(service: "Service", name: str) -> dict[str, Any]:
     return document
 
 
-def _shown(service: "Service", name: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
+def _shown(service: Service, name: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The job as it stands: what was submitted, with what its run has become. None while it is submitted."""
     job = service.state.get("jobs", name)
     if job is None:
@@ -170,7 +168,7 @@ def _shown(service: "Service", name: str, run: Mapping[str, Any]) -> dict[str, A
     return job
 
 
-def _change(service: "Service", name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def _change(service: Service, name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Apply what may change of a submitted job; refuse, in Azure's words, what may not."""
     shown = known["properties"]
     changed = [

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azureml_local.assets.components import Binding, Component, literal, refuse
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.declared import declaration
 from azureml_local.jobs.durations import iso_seconds
-from azureml_local.responses import ServiceError
 
 _REFERENCE = re.compile(r"\$\{\{\s*parent\.(inputs|outputs|jobs)\.([^}\s]+)\s*\}\}")
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from azureml_local.assets.components import Binding, render
 from azureml_local.assets.registry import Registry
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.pipelines import Step
 from azureml_local.models import State
-from azureml_local.responses import LOCATION, ServiceError
+from azureml_local.responses import LOCATION
 from azureml_local.storage.blobs import Blobs
 
 _REGISTRY_MODEL = re.compile(r"azureml://registries/[^/]+/models/([^/]+)/versions/([^/]+)")

@@ -4,15 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azureml_local.assets.components import Binding, Component, literal, refuse, render
 from azureml_local.compute.sizes import sizes
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.pipelines import Step, output_uri, plan, timeout_seconds
-from azureml_local.responses import ServiceError, section
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.responses import section
+from azureml_local.service import Service
 
 _VERSIONED = re.compile(
     r"(?:.*/(?P<kind>\w+)/(?P<long>[^/]+)/versions/|azureml:(?P<short>[^/:]+):)(?P<version>[^/]+)"
@@ -27,7 +26,7 @@ class Submitted:
     steps: list[Step]
 
 
-def prepare(service: "Service", workspace: str, name: str, properties: Mapping[str, Any]) -> Submitted:
+def prepare(service: Service, workspace: str, name: str, properties: Mapping[str, Any]) -> Submitted:
     """Check a new job. Raises ServiceError in Azure's words."""
     kind = properties.get("jobType")
     if kind not in ("Command", "Pipeline"):
@@ -65,7 +64,7 @@ def prepare(service: "Service", workspace: str, name: str, properties: Mapping[s
     return Submitted(filled, steps)
 
 
-def _command(service: "Service", root: Step, filled: dict[str, Any]) -> list[Step]:
+def _command(service: Service, root: Step, filled: dict[str, Any]) -> list[Step]:
     command = filled.get("command")
     if not isinstance(command, str) or not command.strip():
         raise ServiceError(400, "UserError", "The Command field is required.", target="command")
@@ -91,7 +90,7 @@ def _command(service: "Service", root: Step, filled: dict[str, Any]) -> list[Ste
     return [step]
 
 
-def _pipeline(service: "Service", root: Step, filled: dict[str, Any]) -> list[Step]:
+def _pipeline(service: Service, root: Step, filled: dict[str, Any]) -> list[Step]:
     nodes = section(filled, "jobs")
     if not nodes:
         raise ServiceError(400, "UserError", "The pipeline has no jobs.", target="jobs")
@@ -140,14 +139,14 @@ def _outputs(job: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return outputs
 
 
-def _code(service: "Service", code_id: str | None) -> str | None:
+def _code(service: Service, code_id: str | None) -> str | None:
     if not code_id:
         return None
     code = _check_asset(service, code_id)
     return str(service.blobs.datastore_path(code["properties"]["codeUri"]))
 
 
-def _check_asset(service: "Service", id: str) -> dict[str, Any]:
+def _check_asset(service: Service, id: str) -> dict[str, Any]:
     """The workspace asset an ARM id names; registry assets are taken on trust. Raises ServiceError 404."""
     match = _VERSIONED.fullmatch(id)
     if match is None or id.startswith("azureml://registries/"):
@@ -160,7 +159,7 @@ def _check_asset(service: "Service", id: str) -> dict[str, Any]:
     return found
 
 
-def _component(service: "Service", reference: str) -> Component:
+def _component(service: Service, reference: str) -> Component:
     match = _VERSIONED.fullmatch(reference)
     if match is None:
         raise ServiceError(400, "UserError", f"'{reference}' is no component id.", target="componentId")
@@ -176,7 +175,7 @@ def _component(service: "Service", reference: str) -> Component:
     return Component.parse(reference, {**spec, "code": code}, Path("/"))
 
 
-def _check_inputs(service: "Service", step: Step) -> None:
+def _check_inputs(service: Service, step: Step) -> None:
     for name, binding in step.inputs.items():
         if "uri" in binding:
             try:
@@ -186,7 +185,7 @@ def _check_inputs(service: "Service", step: Step) -> None:
                 raise ServiceError(error.status, error.code, message, target=name) from error
 
 
-def _check_compute(service: "Service", step: Step) -> None:
+def _check_compute(service: Service, step: Step) -> None:
     if step.compute == "serverless":
         if step.instance_type is not None and step.instance_type.lower() not in sizes():
             message = f"The instance type '{step.instance_type}' of '{step.display_name}' does not exist."

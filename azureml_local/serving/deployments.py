@@ -4,29 +4,19 @@ import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from azureml_local.compute.sizes import Size, sizes
+from azureml_local.errors import ServiceError
 from azureml_local.jobs import staging
 from azureml_local.jobs.durations import iso_seconds
-from azureml_local.responses import (
-    LOCATION,
-    ServiceError,
-    accepted,
-    json_body,
-    listing,
-    resource,
-    section,
-    utc_now,
-)
+from azureml_local.responses import LOCATION, accepted, json_body, listing, resource, section, utc_now
+from azureml_local.service import Service
 from azureml_local.serving import endpoints
 from azureml_local.serving.serving import Limits
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
 
 _MOST_TIMEOUT_SECONDS = 180
 _MOST_INSTANCES = 50
@@ -36,18 +26,18 @@ _NO_RESERVE = re.compile(r"standard_(nd|nc\d+a?(ds|dis)_(a100|h100))")
 _CONTAINERS = {"inferenceserver": "inference-server", "storageinitializer": "storage-initializer"}
 
 
-async def get(service: "Service", request: Request) -> Response:
+async def get(service: Service, request: Request) -> Response:
     """Get a deployment."""
     return JSONResponse(_find(service, request))
 
 
-async def list_all(service: "Service", request: Request) -> Response:
+async def list_all(service: Service, request: Request) -> Response:
     """List an endpoint's deployments."""
     endpoint = endpoints.find(service, request)
     return listing([found for _, found in service.state.all("deployments", f"{endpoint['name'].lower()}/")])
 
 
-async def put(service: "Service", request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
     """Create or replace a deployment (long-running); it succeeds when its container is ready."""
     body = await json_body(request)
     endpoint = endpoints.find(service, request)
@@ -73,7 +63,7 @@ async def put(service: "Service", request: Request) -> Response:
     return accepted(operation, document, 201 if known is None else 200)
 
 
-async def patch(service: "Service", request: Request) -> Response:
+async def patch(service: Service, request: Request) -> Response:
     """Change a deployment's tags or instance count (long-running)."""
     body = await json_body(request)
     known = _find(service, request)
@@ -89,7 +79,7 @@ async def patch(service: "Service", request: Request) -> Response:
     )
 
 
-async def delete(service: "Service", request: Request) -> Response:
+async def delete(service: Service, request: Request) -> Response:
     """Delete a deployment that has no traffic (long-running)."""
     endpoint = endpoints.find(service, request)
     key = _key(request)
@@ -106,7 +96,7 @@ async def delete(service: "Service", request: Request) -> Response:
     )
 
 
-async def get_logs(service: "Service", request: Request) -> Response:
+async def get_logs(service: Service, request: Request) -> Response:
     """Get the end of a deployment's container log (InferenceServer or StorageInitializer)."""
     body = await json_body(request)
     known = _find(service, request)
@@ -122,7 +112,7 @@ async def get_logs(service: "Service", request: Request) -> Response:
     return JSONResponse({"content": f"{status}\nContainer logs:\n{said}"})
 
 
-def resume(service: "Service") -> dict[str, Callable[[str], Awaitable[None]]]:
+def resume(service: Service) -> dict[str, Callable[[str], Awaitable[None]]]:
     """How a deployment's operations go on after a restart, by phase."""
     return {
         "deployment.create": lambda key: _deploy(service, key),
@@ -131,7 +121,7 @@ def resume(service: "Service") -> dict[str, Callable[[str], Awaitable[None]]]:
     }
 
 
-def start_all(service: "Service") -> None:
+def start_all(service: Service) -> None:
     """After a restart: bring back the containers of all deployments that had one."""
     for key, document in service.state.all("deployments"):
         if document["properties"]["provisioningState"] == "Succeeded":
@@ -142,7 +132,7 @@ def _key(request: Request) -> str:
     return f"{request.path_params['endpoint']}/{request.path_params['deployment']}".lower()
 
 
-def _find(service: "Service", request: Request) -> dict[str, Any]:
+def _find(service: Service, request: Request) -> dict[str, Any]:
     endpoints.find(service, request)
     found = service.state.get("deployments", _key(request))
     if found is None:
@@ -183,7 +173,7 @@ def _check_idle(known: Mapping[str, Any]) -> None:
         raise ServiceError(409, "Conflict", message)
 
 
-def _check(service: "Service", key: str, document: Mapping[str, Any]) -> None:
+def _check(service: Service, key: str, document: Mapping[str, Any]) -> None:
     """Raise ServiceError for what Azure would not begin to deploy."""
     properties = document["properties"]
     if properties.get("codeConfiguration"):
@@ -206,7 +196,7 @@ def _check(service: "Service", key: str, document: Mapping[str, Any]) -> None:
     _check_quota(service, key, _size(service, str(properties.get("instanceType"))), capacity)
 
 
-def _size(service: "Service", name: str) -> Size:
+def _size(service: Service, name: str) -> Size:
     size = sizes().get(name.lower())
     if size is None or size.is_retired(service.as_of):
         why = f"it was retired on {size.retired}" if size else "there is no such size"
@@ -218,7 +208,7 @@ def _size(service: "Service", name: str) -> Size:
     return size
 
 
-def _check_quota(service: "Service", key: str, size: Size, capacity: int) -> None:
+def _check_quota(service: Service, key: str, size: Size, capacity: int) -> None:
     used = 0.0
     for other, document in service.state.all("deployments"):
         other_size = sizes()[document["properties"]["instanceType"].lower()]
@@ -239,7 +229,7 @@ def _cores(size: Size, capacity: int) -> float:
     return size.vcpu_count * capacity * reserve
 
 
-async def _deploy(service: "Service", key: str) -> None:
+async def _deploy(service: Service, key: str) -> None:
     document = service.state.get("deployments", key)
     if document is None:
         return
@@ -262,7 +252,7 @@ async def _deploy(service: "Service", key: str) -> None:
         await service.serving.remove(endpoint, deployment)
 
 
-def _mark(service: "Service", key: str, state: str) -> bool:
+def _mark(service: Service, key: str, state: str) -> bool:
     """Note the deployment's state; False when there is no such deployment any more."""
     if service.state.get("deployments", key) is None:
         return False
@@ -277,7 +267,7 @@ def _model_folder(path: Path) -> Path:
     return path
 
 
-async def _remove(service: "Service", key: str) -> None:
+async def _remove(service: Service, key: str) -> None:
     endpoint, deployment = key.split("/")
     await service.serving.remove(endpoint, deployment)
     service.state.delete("deployments", key)

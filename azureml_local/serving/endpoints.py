@@ -4,15 +4,15 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from azureml_local.access.managed_identities import assigned
+from azureml_local.access.principals import assigned
+from azureml_local.errors import ServiceError
 from azureml_local.responses import (
     LOCATION,
-    ServiceError,
     accepted,
     json_body,
     listing,
@@ -21,9 +21,7 @@ from azureml_local.responses import (
     utc_now,
     workspace_id,
 )
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.service import Service
 
 _NAME = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{1,30}[a-zA-Z0-9])")
 _AUTH_MODES = ("Key", "AMLToken", "AADToken")
@@ -31,17 +29,17 @@ _IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _MOST_MIRRORED_PERCENT = 50
 
 
-async def get(service: "Service", request: Request) -> Response:
+async def get(service: Service, request: Request) -> Response:
     """Get an online endpoint with its traffic."""
     return JSONResponse(find(service, request))
 
 
-async def list_all(service: "Service", _request: Request) -> Response:
+async def list_all(service: Service, _request: Request) -> Response:
     """List the online endpoints."""
     return listing([endpoint for _, endpoint in service.state.all("endpoints")])
 
 
-async def put(service: "Service", request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
     """Create an online endpoint, or change its traffic, tags or description (long-running)."""
     body = await json_body(request)
     name = str(request.path_params["endpoint"])
@@ -72,7 +70,7 @@ async def put(service: "Service", request: Request) -> Response:
     return accepted(operation, document, 201 if known is None else 200)
 
 
-async def patch(service: "Service", request: Request) -> Response:
+async def patch(service: Service, request: Request) -> Response:
     """Change an online endpoint's tags or identity (long-running)."""
     body = await json_body(request)
     endpoint = find(service, request)
@@ -91,7 +89,7 @@ async def patch(service: "Service", request: Request) -> Response:
     )
 
 
-async def delete(service: "Service", request: Request) -> Response:
+async def delete(service: Service, request: Request) -> Response:
     """Delete an online endpoint with all its deployments (long-running)."""
     key = str(request.path_params["endpoint"]).lower()
     if service.state.get("endpoints", key) is None:
@@ -102,7 +100,7 @@ async def delete(service: "Service", request: Request) -> Response:
     )
 
 
-async def list_keys(service: "Service", request: Request) -> Response:
+async def list_keys(service: Service, request: Request) -> Response:
     """Get an endpoint's keys."""
     endpoint = find(service, request)
     if endpoint["properties"]["authMode"] != "Key":
@@ -110,7 +108,7 @@ async def list_keys(service: "Service", request: Request) -> Response:
     return JSONResponse(service.state.get("endpoint_keys", endpoint["name"].lower()))
 
 
-async def regenerate_keys(service: "Service", request: Request) -> Response:
+async def regenerate_keys(service: Service, request: Request) -> Response:
     """Replace one of an endpoint's keys (long-running)."""
     endpoint, body = find(service, request), await json_body(request)
     kind = str(body.get("keyType")).lower()
@@ -124,13 +122,13 @@ async def regenerate_keys(service: "Service", request: Request) -> Response:
     return accepted(service.operations.begin("endpoint.update", subject=key), None, 202)
 
 
-async def get_token(service: "Service", request: Request) -> Response:
+async def get_token(service: Service, request: Request) -> Response:
     """Get a token for an endpoint with auth mode AMLToken."""
     find(service, request)
     return JSONResponse({"accessToken": service.identity.token(), "tokenType": "Bearer", "expiryTimeUtc": 0})
 
 
-def resume(service: "Service") -> dict[str, Callable[[str], Awaitable[None]]]:
+def resume(service: Service) -> dict[str, Callable[[str], Awaitable[None]]]:
     """How an endpoint's operations go on after a restart, by phase."""
     return {
         "endpoint.create": lambda key: _succeed(service, key),
@@ -139,7 +137,7 @@ def resume(service: "Service") -> dict[str, Callable[[str], Awaitable[None]]]:
     }
 
 
-def find(service: "Service", request: Request) -> dict[str, Any]:
+def find(service: Service, request: Request) -> dict[str, Any]:
     """The endpoint of the request's path. Raises ServiceError 404."""
     name = str(request.path_params["endpoint"])
     endpoint = service.state.get("endpoints", name.lower())
@@ -182,7 +180,7 @@ def _taken() -> ServiceError:
 
 
 def _properties(
-    service: "Service", name: str, body: Mapping[str, Any], known: Mapping[str, Any] | None
+    service: Service, name: str, body: Mapping[str, Any], known: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     given = {key: value for key, value in section(body, "properties").items() if value is not None}
     mode = {each.lower(): each for each in _AUTH_MODES}.get(str(given.get("authMode")).lower())
@@ -209,7 +207,7 @@ def _properties(
 
 
 def _check_traffic(
-    service: "Service", endpoint: str, traffic: Mapping[str, Any], mirrored: Mapping[str, Any]
+    service: Service, endpoint: str, traffic: Mapping[str, Any], mirrored: Mapping[str, Any]
 ) -> None:
     problems = []
     for name, percent in [*traffic.items(), *mirrored.items()]:
@@ -225,12 +223,12 @@ def _check_traffic(
         raise ServiceError(400, "UserError", " ".join(problems), target="traffic")
 
 
-async def _succeed(service: "Service", key: str) -> None:
+async def _succeed(service: Service, key: str) -> None:
     if service.state.get("endpoints", key) is not None:
         service.state.update("endpoints", key, _unless_deleting)
 
 
-async def _remove(service: "Service", key: str) -> None:
+async def _remove(service: Service, key: str) -> None:
     for deployment, _ in service.state.all("deployments", f"{key}/"):
         await service.serving.remove(*deployment.split("/"))
         service.state.delete("deployments", deployment)

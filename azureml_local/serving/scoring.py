@@ -2,20 +2,18 @@
 
 import hmac
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from azureml_local.responses import ServiceError
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
+from azureml_local.errors import ServiceError
+from azureml_local.service import Service
 
 _DEPLOYMENT = "azureml-model-deployment"
 
 
-async def score(service: "Service", request: Request) -> Response:
+async def score(service: Service, request: Request) -> Response:
     """Ask a deployment: by the azureml-model-deployment header, else drawn by the traffic's weights."""
     name = str(request.path_params["endpoint"])
     endpoint = service.state.get("endpoints", name.lower())
@@ -44,7 +42,7 @@ async def score(service: "Service", request: Request) -> Response:
     return Response(answer.content, 424, shown, answer.headers.get("content-type"))
 
 
-def _is_allowed(service: "Service", endpoint: Mapping[str, Any], authorization: str) -> bool:
+def _is_allowed(service: Service, endpoint: Mapping[str, Any], authorization: str) -> bool:
     if endpoint["properties"]["authMode"] != "Key":
         service.identity.check(authorization)
         return True

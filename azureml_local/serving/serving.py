@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from azureml_local import supervisor
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.durations import iso_seconds
-from azureml_local.responses import ServiceError, utc_now
+from azureml_local.responses import utc_now
 
 if TYPE_CHECKING:
     import subprocess

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from azureml_local.errors import ServiceError
 from azureml_local.models import State
-from azureml_local.responses import ServiceError
 from azureml_local.storage.signatures import AccountKey
 
 _CONTAINER = re.compile(r"[a-z0-9](-?[a-z0-9]){2,62}")

@@ -8,27 +8,24 @@ import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from azureml_local.access import identity
-from azureml_local.responses import ServiceError
+from azureml_local.access.tokens import STORAGE
+from azureml_local.errors import ServiceError
+from azureml_local.service import Service
 from azureml_local.storage.blob_listing import listing
-from azureml_local.storage.blobs import etag, http_date
-
-if TYPE_CHECKING:
-    from azureml_local.app import Service
-    from azureml_local.storage.blobs import Blobs
+from azureml_local.storage.blobs import Blobs, etag, http_date
 
 _VERSION = "2021-12-02"
 _CHUNK_BYTES = 1 << 20
 
 
-async def get_container(service: "Service", request: Request) -> Response:
+async def get_container(service: Service, request: Request) -> Response:
     """List a container's blobs (comp=list: prefix, delimiter, include=metadata) or get its properties."""
     container, _ = _authorized(service, request)
     if request.query_params.get("comp") == "list":
@@ -38,7 +35,7 @@ async def get_container(service: "Service", request: Request) -> Response:
     return Response(b"", 200, _headers() | {"x-ms-lease-status": "unlocked"})
 
 
-async def put_container(service: "Service", request: Request) -> Response:
+async def put_container(service: Service, request: Request) -> Response:
     """Create a container."""
     container, _ = _authorized(service, request, create=True)
     if service.blobs.has_container(container):
@@ -47,14 +44,14 @@ async def put_container(service: "Service", request: Request) -> Response:
     return Response(b"", 201, _headers())
 
 
-async def delete_container(service: "Service", request: Request) -> Response:
+async def delete_container(service: Service, request: Request) -> Response:
     """Delete a container and its blobs."""
     container, _ = _authorized(service, request)
     service.blobs.delete_container(container)
     return Response(b"", 202, _headers())
 
 
-async def get_blob(service: "Service", request: Request) -> Response:
+async def get_blob(service: Service, request: Request) -> Response:
     """Get a blob, or a range of it (206), or its properties (HEAD)."""
     container, name = _authorized(service, request)
     file = _existing(service.blobs, container, name)
@@ -73,7 +70,7 @@ async def get_blob(service: "Service", request: Request) -> Response:
     return StreamingResponse(_read(file, start, stop), 206, headers)
 
 
-async def put_blob(service: "Service", request: Request) -> Response:
+async def put_blob(service: Service, request: Request) -> Response:
     """Put a block blob, or its block, blocklist or metadata (comp=…)."""
     container, name = _authorized(service, request)
     match request.query_params.get("comp"):
@@ -98,7 +95,7 @@ async def put_blob(service: "Service", request: Request) -> Response:
             )
 
 
-async def delete_blob(service: "Service", request: Request) -> Response:
+async def delete_blob(service: Service, request: Request) -> Response:
     """Delete a blob."""
     container, name = _authorized(service, request)
     _existing(service.blobs, container, name)
@@ -117,7 +114,7 @@ def error_response(error: ServiceError) -> Response:
     return Response(xml, error.status, headers, "application/xml")
 
 
-def _authorized(service: "Service", request: Request, *, create: bool = False) -> tuple[str, str]:
+def _authorized(service: Service, request: Request, *, create: bool = False) -> tuple[str, str]:
     """The container and blob name asked for, once the request has proved that it may ask."""
     container, name = request.path_params["container"], request.path_params.get("name", "")
     key = service.blobs.key
@@ -131,7 +128,7 @@ def _authorized(service: "Service", request: Request, *, create: bool = False) -
                 403, "AuthenticationFailed", f"Server failed to authenticate the request. {refusal}"
             )
     elif authorization.lower().startswith("bearer "):
-        service.identity.check(authorization, (identity.STORAGE, f"https://{service.blobs.host}"))
+        service.identity.check(authorization, (STORAGE, f"https://{service.blobs.host}"))
     elif not key.signs_request(request):
         raise ServiceError(
             403,
@@ -144,7 +141,7 @@ def _authorized(service: "Service", request: Request, *, create: bool = False) -
     return container, name
 
 
-async def _put_whole(blobs: "Blobs", request: Request, container: str, name: str) -> Response:
+async def _put_whole(blobs: Blobs, request: Request, container: str, name: str) -> Response:
     kind = request.headers.get("x-ms-blob-type", "")
     if kind != "BlockBlob":
         raise ServiceError(501, "NotImplemented", f"azureml_local keeps block blobs only, not {kind!r}.")
@@ -155,7 +152,7 @@ async def _put_whole(blobs: "Blobs", request: Request, container: str, name: str
     return _described(blobs, request, container, name, md5)
 
 
-def _described(blobs: "Blobs", request: Request, container: str, name: str, md5: str | None) -> Response:
+def _described(blobs: Blobs, request: Request, container: str, name: str, md5: str | None) -> Response:
     kind = request.headers.get("x-ms-blob-content-type") or request.headers.get("content-type")
     details = {"content_type": kind or "application/octet-stream", "metadata": _metadata(request)}
     blobs.describe(container, name, details | {"content_md5": md5})
@@ -166,14 +163,14 @@ def _described(blobs: "Blobs", request: Request, container: str, name: str, md5:
     return Response(b"", 201, headers | ({"Content-MD5": md5} if md5 else {}))
 
 
-def _existing(blobs: "Blobs", container: str, name: str) -> Path:
+def _existing(blobs: Blobs, container: str, name: str) -> Path:
     file = blobs.path(container, name)
     if not file.is_file():
         raise ServiceError(404, "BlobNotFound", "The specified blob does not exist.")
     return file
 
 
-def _check_overwrite(blobs: "Blobs", request: Request, container: str, name: str) -> None:
+def _check_overwrite(blobs: Blobs, request: Request, container: str, name: str) -> None:
     if request.headers.get("if-none-match") == "*" and blobs.path(container, name).is_file():
         raise ServiceError(409, "BlobAlreadyExists", "The specified blob already exists.")
 

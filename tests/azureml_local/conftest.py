@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from azureml_local.app import App, Service
+from azureml_local.app import App
 from azureml_local.compute.sizes import quota
 from azureml_local.instance import facts
 from azureml_local.lifecycle import Pace
+from azureml_local.recovery import recover
+from azureml_local.service import Service
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -170,7 +172,7 @@ def open_wire(
                 root, REGISTRY, {}, pace=Pace(pace), as_of=as_of, temporary=False, quota=quota()
             )
             wire = Wire(service, runner)
-            wire.run(service.start())
+            wire.run(recover(service))
             wires.append(wire)
             return wire
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from azureml_local.errors import ServiceError
 from azureml_local.lifecycle import Operation, Operations, Pace
 from azureml_local.models import State
-from azureml_local.responses import ServiceError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from azureml_local.assets.components import Component, literal, render
-from azureml_local.responses import ServiceError
+from azureml_local.errors import ServiceError
 
 SPEC = {
     "name": "finetune",

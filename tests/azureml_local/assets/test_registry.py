@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from azureml_local.assets.registry import Registry
-from azureml_local.responses import ServiceError
+from azureml_local.errors import ServiceError
 from tests.azureml_local.conftest import REGISTRY, Wire
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from azureml_local.compute.nodes import Nodes
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.durations import iso_seconds
 from azureml_local.lifecycle import Pace
 from azureml_local.models import State
-from azureml_local.responses import ServiceError
 
 
 @pytest.fixture

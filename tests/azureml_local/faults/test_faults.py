@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from azureml_local.faults.control import FaultClient
-from azureml_local.faults.faults import FaultPlanError, Faults, parse_plan, read_document
+from azureml_local.faults.faults import Faults
+from azureml_local.faults.parsing import FaultPlanError, parse_plan, read_document
 from tests.azureml_local.conftest import WORKSPACE_PATH, Instance, Wire
 
 JOBS = f"{WORKSPACE_PATH}/jobs"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from azureml_local.assets.components import Component, literal
+from azureml_local.errors import ServiceError
 from azureml_local.jobs.pipelines import Step, output_uri, plan
-from azureml_local.responses import ServiceError
 
 COMPONENTS: dict[str, dict[str, Any]] = {
     "import": {
