@@ -140,7 +140,10 @@ def test_a_preempted_training_goes_on_and_ends_like_an_uninterrupted_one(
     assert f"precision {half or 'float32'}" in printed
     assert list(again.checkpoint_dir.iterdir()) == [], "what is complete is not resumed"
     weights = [load_file(*one.model_output_dir.rglob("model.safetensors")) for one in (again, whole)]
-    torch.testing.assert_close(*weights)
+    # In bfloat16 a CPU does not always round alike: when busy, the same training ends 0.001 apart.
+    # Without its optimizer, its schedule or its random state, a resumed one ends 0.04 to 0.08 apart.
+    apart = 1e-5 if half is None else 5e-3
+    torch.testing.assert_close(*weights, atol=apart, rtol=1.3e-6)
 
 
 def test_more_tokens_than_the_model_can_look_at_are_refused(arguments: SftArguments) -> None:
