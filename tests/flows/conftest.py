@@ -47,12 +47,19 @@ def azure_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         assert process.wait(30) == 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def sdk() -> None:
-    """The SDK, imported: that warns of what its own libraries will take away."""
+    """The SDK, imported: that warns of what its own libraries will take away.
+
+    What it uses of their and of Python's past, and what it and Prefect leave to the garbage collector, is
+    theirs to change; pytest undoes the filters.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import chat_finetune.platform  # noqa: F401
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+    warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 
 
 @pytest.fixture
@@ -63,11 +70,6 @@ def azure(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """While the test runs, Azure's names lead to the instance."""
-    # What the SDKs still use of their libraries' past, and what they and Prefect leave to the garbage
-    # collector, is theirs to change; pytest undoes the filters.
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
-    warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
     for name, value in azure_environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CHAT_FINETUNE_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "prepared"))
