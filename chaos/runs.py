@@ -32,7 +32,6 @@ class Runs:
                 client.create_flow_from_name(flow),
                 "chaos",
                 entrypoint=f"flows.{flow}.{flow}",
-                path=str(_PROJECT),
                 enforce_parameter_schema=False,
             )
 
@@ -47,8 +46,13 @@ class Runs:
         return self._start("prefect.engine", str(run))
 
     def start_supervised(self, run: UUID) -> "subprocess.Popen[bytes]":
-        """The flow with its supervisor, which sees to cancelling: what a worker starts."""
-        return self._start("prefect", "flow-run", "execute", str(run))
+        """The flow with its supervisor, which sees to cancelling: what a worker starts, in an empty folder.
+
+        Prefect copies the folder that it is started in (_workspace_resolver.py of 3.8.8).
+        """
+        empty = self._log.with_name("worker")
+        empty.mkdir(exist_ok=True)
+        return self._start("prefect", "flow-run", "execute", str(run), folder=empty)
 
     def state(self, run: UUID) -> State:
         with get_client(sync_client=True) as client:
@@ -73,11 +77,11 @@ class Runs:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run, state, force=True)
 
-    def _start(self, *module: str) -> "subprocess.Popen[bytes]":
+    def _start(self, *module: str, folder: Path = _PROJECT) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", *module],
-                cwd=_PROJECT,
+                cwd=folder,
                 env=self._environment,
                 stdout=log,
                 stderr=log,

@@ -40,6 +40,7 @@ class Deployment:
     concurrency_limit: int | None
     collision_strategy: str | None
     work_pool: str
+    pull_steps: tuple[dict[str, Any], ...]
 
     def differences(self, other: "Deployment") -> tuple[str, ...]:
         """The fields in which the two differ, as words."""
@@ -88,6 +89,7 @@ def declared(document: Mapping[str, Any]) -> Iterator[Deployment]:
             concurrency_limit=limit.get("limit"),
             collision_strategy=limit.get("collision_strategy"),
             work_pool=entry["work_pool"]["name"],
+            pull_steps=tuple(document.get("pull", ())),
         )
 
 
@@ -110,6 +112,7 @@ def deployed(response: "DeploymentResponse") -> Deployment:
         concurrency_limit=limit.limit if limit else None,
         collision_strategy=options.collision_strategy.value if options else None,
         work_pool=response.work_pool_name or "",
+        pull_steps=tuple(response.pull_steps or ()),
     )
 
 

@@ -100,9 +100,10 @@ def test_a_nightly_does_not_join_one_that_still_runs() -> None:
     assert (nightly.concurrency_limit, nightly.collision_strategy) == (1, "CANCEL_NEW")
 
 
-def test_nothing_is_fetched_for_a_run() -> None:
-    """`pull: []` is not the same as no pull: that would write this machine's folder into the deployment."""
-    assert yaml.safe_load(PREFECT_FILE.read_text())["pull"] == []
+def test_a_run_works_in_the_workers_folder() -> None:
+    """No `pull` would write this machine's folder into the deployment, an empty one copy it for each run."""
+    (step,) = yaml.safe_load(PREFECT_FILE.read_text())["pull"]
+    assert step == {"prefect.deployments.steps.set_working_directory": {"directory": "."}}
 
 
 # --- A config laid over

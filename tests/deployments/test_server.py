@@ -236,6 +236,8 @@ def test_a_run_over_its_budget_completes_and_is_told_to_the_webhook(
         r"retrain \S+ is over budget: it has cost about 0\.\d\d USD, of 0\.00 USD\nmanual\n", told
     )
     assert f"{stack.ui}/runs/flow-run/" in told
+    log = (stack.config.parent / "worker.log").read_text()
+    assert "Downloading flow code" not in log, "the project would be copied, its .venv, too"
 
 
 def test_ctrl_c_ends_everything_that_was_started(stack: Stack) -> None:
