@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 _PARENT_CHECK_SECONDS = 0.5
+_AWAITED = frozenset({signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD})
 
 
 def start(
@@ -112,10 +113,9 @@ class _Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
+        parent = os.getppid()
         signal.signal(signal.SIGTERM, self._terminate)
-        signal.signal(signal.SIGALRM, self._kill)
-        if self._spec["with_parent"]:
-            threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # what is ignored is not waited for everywhere
         log = Path(self._spec["log"])
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -128,14 +128,32 @@ class _Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if self._reason != "exited":  # told before there was a group to tell
-            self._terminate()
-        exit_code = self._process.wait()
+        exit_code = self._wait(self._process, parent)
         self._signal_group(signal.SIGKILL)
         record = self._folder / "exit.json"
         part = record.with_suffix(".part")
         part.write_text(json.dumps({"exit_code": exit_code, "reason": self._reason}))
         part.replace(record)
+
+    def _wait(self, process: "subprocess.Popen[bytes]", parent: int) -> int:
+        """Wait until the command has ended, or for what ends it.
+
+        By `sigwait`: Python runs a handler between two instructions, and one whose signal came just before a
+        blocking `waitpid` would not run until the command had ended by itself. Blocked after the command was
+        started, which would inherit it, and before the thread is, which has to.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+        if self._reason != "exited":  # told before there was a group to tell
+            self._terminate()
+        if self._spec["with_parent"]:
+            threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
+        while (exit_code := process.poll()) is None:
+            match signal.sigwait(_AWAITED):
+                case signal.SIGTERM:
+                    self._terminate()
+                case signal.SIGALRM:
+                    self._signal_group(signal.SIGKILL)
+        return exit_code
 
     def _watch(self, parent: int) -> None:
         while os.getppid() == parent:
@@ -149,9 +167,6 @@ class _Supervisor:
         self._signal_group(signal.SIGTERM)
         if signal.getitimer(signal.ITIMER_REAL)[0] == 0:  # told twice: the grace counts from the first time
             signal.setitimer(signal.ITIMER_REAL, max(self._spec["grace_seconds"], 0.001))
-
-    def _kill(self, *_: object) -> None:
-        self._signal_group(signal.SIGKILL)
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self._process is not None:
