@@ -110,16 +110,15 @@ class _Supervisor:
         self._folder = folder
         self._spec = spec
         self._reason = "exited"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
         parent = os.getppid()
-        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(signal.SIGTERM, self._note)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # what is ignored is not waited for everywhere
         log = Path(self._spec["log"])
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 ["/bin/bash", "-c", self._spec["command"]],
                 cwd=self._spec["cwd"],
                 env=self._spec["environment"],
@@ -128,8 +127,8 @@ class _Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        exit_code = self._wait(self._process, parent)
-        self._signal_group(signal.SIGKILL)
+        exit_code = self._wait(process, parent)
+        _signal_group(process, signal.SIGKILL)
         record = self._folder / "exit.json"
         part = record.with_suffix(".part")
         part.write_text(json.dumps({"exit_code": exit_code, "reason": self._reason}))
@@ -143,16 +142,16 @@ class _Supervisor:
         started, which would inherit it, and before the thread is, which has to.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-        if self._reason != "exited":  # told before there was a group to tell
-            self._terminate()
+        if self._reason == "terminated":  # told before there was a group to tell
+            self._terminate(process)
         if self._spec["with_parent"]:
             threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
         while (exit_code := process.poll()) is None:
             match signal.sigwait(_AWAITED):
                 case signal.SIGTERM:
-                    self._terminate()
+                    self._terminate(process)
                 case signal.SIGALRM:
-                    self._signal_group(signal.SIGKILL)
+                    _signal_group(process, signal.SIGKILL)
         return exit_code
 
     def _watch(self, parent: int) -> None:
@@ -161,17 +160,20 @@ class _Supervisor:
         self._reason = "orphaned"
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _terminate(self, *_: object) -> None:
+    def _note(self, *_: object) -> None:
+        self._reason = "terminated"
+
+    def _terminate(self, process: "subprocess.Popen[bytes]") -> None:
         if self._reason == "exited":
             self._reason = "terminated"
-        self._signal_group(signal.SIGTERM)
+        _signal_group(process, signal.SIGTERM)
         if signal.getitimer(signal.ITIMER_REAL)[0] == 0:  # told twice: the grace counts from the first time
             signal.setitimer(signal.ITIMER_REAL, max(self._spec["grace_seconds"], 0.001))
 
-    def _signal_group(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
-                os.killpg(self._process.pid, number)
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+        os.killpg(process.pid, number)
 
 
 def _take_at_last(descriptor: int) -> bool:

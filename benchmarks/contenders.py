@@ -39,7 +39,7 @@ class Contenders:
         self._train_seconds, self._tidy_seconds = train_seconds, tidy_seconds
 
     def flow(self) -> float:
-        """Seconds from the start of the process, as a worker starts it, to its end."""
+        """Seconds from the start of the process that runs the flow to its end."""
         run = self._runs.create(self._config())
         started = time.perf_counter()
         self._runs.start(run).wait()
