@@ -61,18 +61,12 @@ def judge(evaluation: EvaluationRef, config: ReviewConfig) -> None:
 @lru_cache(maxsize=1)  # the artifact and the report show the same one
 def draw_loss_curve(evaluation: EvaluationRef) -> bytes:
     """The loss over the steps as a PNG; without any metric, an empty frame that says so."""
-    figure = new_figure()
-    axes = figure.add_subplot()
-    axes.set(xlabel="step", ylabel="loss (nats per token)", title="Loss while training")
+    figure = new_figure("Loss while training", "step", "loss (nats per token)")
+    (axes,) = figure.axes
     for points, label, style in (
         (evaluation.train_curve, "training rows", "-"),
         (evaluation.eval_curve, "held-out rows", "o--"),
     ):
         if points:
             axes.plot([point.step for point in points], [point.value for point in points], style, label=label)
-    if axes.lines:
-        axes.legend()
-    else:
-        axes.text(0.5, 0.5, "no metrics were logged", ha="center", transform=axes.transAxes)
-    axes.grid(alpha=0.3)
-    return png(figure)
+    return png(figure, "no metrics were logged")

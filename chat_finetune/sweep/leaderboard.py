@@ -102,9 +102,8 @@ def write_files(table: Sequence[Mapping[str, Cell]], picture: bytes, folder: Pat
 
 def draw(results: Sequence[TrialResult]) -> bytes:
     """Cost against loss as a PNG with the Pareto front; without any, a frame that says so."""
-    figure = new_figure()
-    axes = figure.add_subplot()
-    axes.set(xlabel="cost (USD, retail)", ylabel="held-out loss (nats per token)", title="What a loss costs")
+    figure = new_figure("What a loss costs", "cost (USD, retail)", "held-out loss (nats per token)")
+    (axes,) = figure.axes
     for status, marker in ((TrialStatus.COMPLETED, "o"), (TrialStatus.STOPPED, "x")):
         shown = [one for one in results if one.status is status and None not in (one.cost_usd, one.loss)]
         if shown:
@@ -115,12 +114,7 @@ def draw(results: Sequence[TrialResult]) -> bytes:
         axes.step(costs, losses, where="post", color="black", linewidth=1, label="Pareto front")
         for one in front[-_NAMED_POINT_COUNT:]:
             axes.annotate(str(one.trial.number), (one.cost_usd or 0.0, one.loss or 0.0), fontsize=8)
-    if axes.collections:
-        axes.legend()
-    else:
-        axes.text(0.5, 0.5, "no trial has both a cost and a loss", ha="center", transform=axes.transAxes)
-    axes.grid(alpha=0.3)
-    return png(figure)
+    return png(figure, "no trial has both a cost and a loss")
 
 
 def _short(cell: Cell) -> str:
